@@ -1,0 +1,12 @@
+//! The test's measurements: metric registry, tags, samples, sinks.
+//!
+//! Not to be mixed up with `crate::metrics`, which is what the relay says about itself.
+
+pub mod builtin;
+pub mod registry;
+pub mod sample;
+pub mod tags;
+
+pub use registry::{Metric, MetricId, MetricKind, Registry, RegistryError, ValueKind};
+pub use sample::{Container, HttpSample, SampleBatch, SampleSink, Timings};
+pub use tags::{RequestTags, TagSet};

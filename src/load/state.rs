@@ -1,0 +1,82 @@
+//! What a whole run shares: its clock, its counters and the one reason to stop early.
+//!
+//! Written by VUs and executors on every thread with relaxed atomics, read by `k6/execution`, by
+//! the progress line and by the built-in `vus` metrics.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::{Instant, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+/// Why a run ended before its time. The first one wins; later ones are only logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AbortReason {
+    /// SIGINT or SIGTERM.
+    Signal,
+    /// `exec.test.abort(message)`.
+    Script(String),
+    /// A threshold with `abortOnFail` was crossed.
+    Threshold,
+    /// The initial context or `setup` failed, or a VU could not be initialised.
+    Failed(String),
+}
+
+/// Counters and cancellation of one run. Shared by `Arc`.
+#[derive(Debug)]
+pub struct RunState {
+    /// Start of the run on the monotonic clock (before setup).
+    pub started: Instant,
+    /// The same instant on the wall clock; sample times are this plus the elapsed time.
+    pub started_wall: SystemTime,
+    pub iterations_completed: AtomicU64,
+    pub iterations_interrupted: AtomicU64,
+    pub vus_active: AtomicU32,
+    pub vus_initialized: AtomicU32,
+    /// Iterations that ended in an uncaught exception.
+    pub script_exceptions: AtomicU64,
+    /// VUs that did not come back within a second of their cancellation and were leaked.
+    pub vus_leaked: AtomicU32,
+    /// Set by `exec.test.fail(message)`: the run goes on, its exit code is 110.
+    pub marked_failed: OnceLock<String>,
+    /// Cancelled on the first abort reason: no new iterations, running ones are interrupted.
+    pub cancelled: CancellationToken,
+    abort: OnceLock<AbortReason>,
+}
+
+impl RunState {
+    /// A run that starts now.
+    pub fn new() -> RunState {
+        RunState {
+            started: Instant::now(),
+            started_wall: SystemTime::now(),
+            iterations_completed: AtomicU64::new(0),
+            iterations_interrupted: AtomicU64::new(0),
+            vus_active: AtomicU32::new(0),
+            vus_initialized: AtomicU32::new(0),
+            script_exceptions: AtomicU64::new(0),
+            vus_leaked: AtomicU32::new(0),
+            marked_failed: OnceLock::new(),
+            cancelled: CancellationToken::new(),
+            abort: OnceLock::new(),
+        }
+    }
+
+    /// Keeps `reason` if it is the first and cancels the run; returns whether it was the first.
+    pub fn abort(&self, reason: AbortReason) -> bool {
+        let first = self.abort.set(reason).is_ok();
+        self.cancelled.cancel();
+        first
+    }
+
+    /// The first reason to stop early, if there was any.
+    pub fn abort_reason(&self) -> Option<&AbortReason> {
+        self.abort.get()
+    }
+}
+
+impl Default for RunState {
+    fn default() -> RunState {
+        RunState::new()
+    }
+}

@@ -1,0 +1,1 @@
+//! The domain of the relay: messages, sequences, cursors, the hub.

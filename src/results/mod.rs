@@ -1,0 +1,1 @@
+//! Runs, series and points of load tests, and the verdict.

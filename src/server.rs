@@ -1,0 +1,1 @@
+//! The only place that wires parts: bind, open storage, run, drain.

@@ -1,0 +1,1 @@
+//! Stop signals and the phases of the drain.

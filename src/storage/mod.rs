@@ -1,0 +1,1 @@
+//! SQLite: the writer threads, the reader pools, the schema.

@@ -1,0 +1,1 @@
+//! Log formats, filters and files.
