@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing here imports `relay`, `storage`, `results` or `http`. The lab
 //! meets a relay as any stranger does, over the wire.
 
+pub mod js;
 pub mod metrics;
 pub mod state;
 pub mod vu;

@@ -3,3 +3,6 @@
 //! Executors know only [`pool`]; how a VU runs a script is nobody else's business.
 
 pub mod pool;
+pub mod settings;
+
+pub use settings::VuSettings;

@@ -1,0 +1,38 @@
+//! Options of a run that every VU shares.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::load::js::VmSettings;
+use crate::load::metrics::TagSet;
+
+/// What the VUs of one run have in common. The engine fills it from the consolidated options.
+#[derive(Clone, Debug)]
+pub struct VuSettings {
+    /// Value of `User-Agent` where the script sets none; empty sends none.
+    pub user_agent: Arc<str>,
+    /// `maxRedirects`.
+    pub redirects_max: u32,
+    /// `throw`: failed requests throw instead of returning status 0.
+    pub throw: bool,
+    /// `discardResponseBodies`.
+    pub discard_response_bodies: bool,
+    /// `insecureSkipTLSVerify`.
+    pub insecure_skip_tls_verify: bool,
+    /// `noConnectionReuse`.
+    pub no_connection_reuse: bool,
+    /// `noVUConnectionReuse`: connections end with their iteration.
+    pub no_vu_connection_reuse: bool,
+    /// `noCookiesReset`.
+    pub no_cookies_reset: bool,
+    /// `batch`: parallel requests of one `http.batch`.
+    pub batch_max: usize,
+    /// `batchPerHost`: of these, to one host.
+    pub batch_per_host_max: usize,
+    /// `minIterationDuration`.
+    pub min_iteration_duration: Option<Duration>,
+    /// `tags` of the run: on the samples of `setup` and `teardown`; the samples of iterations get
+    /// them through their scenario.
+    pub run_tags: TagSet,
+    pub vm: VmSettings,
+}
