@@ -5,5 +5,57 @@
 
 pub mod js;
 pub mod metrics;
+pub mod output;
 pub mod state;
+pub mod summary;
 pub mod vu;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use self::state::AbortReason;
+use self::summary::Summary;
+
+/// How a run ended, with everything that the summary, the reporter and the verdict are made from.
+#[derive(Clone, Debug)]
+pub struct RunOutcome {
+    pub run_id: Arc<str>,
+    pub name: Arc<str>,
+    pub started_wall: SystemTime,
+    /// From start to end, setup and teardown included.
+    pub duration: Duration,
+    pub summary: Summary,
+    /// `summary` in the shape that `handleSummary` gets, a JSON object.
+    pub summary_json: String,
+    pub exit_code: u8,
+    /// One line that says why `exit_code` is not 0.
+    pub failure: Option<String>,
+    pub abort: Option<AbortReason>,
+    pub figures: RunFigures,
+}
+
+/// What only the engine knows about a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunFigures {
+    /// Target as known before the run or from its first request, without credentials.
+    pub target: Option<String>,
+    pub vus_max: u32,
+    pub iterations_completed: u64,
+    pub iterations_interrupted: u64,
+    pub iterations_dropped: u64,
+    pub script_exceptions: u64,
+    pub vus_leaked: u32,
+    /// Samples that the output side could not take in time.
+    pub samples_dropped: u64,
+    /// Requests per second that the VUs would make with an immediately answering target:
+    /// requests ÷ (VU seconds − seconds spent in requests) × mean VUs. `None` without requests.
+    pub offered_per_second: Option<f64>,
+    /// Processor time of this process ÷ (run time × cores); over 0.8 the figures are suspect.
+    pub cpu_share: Option<f64>,
+    /// Peak resident set of this process, in bytes.
+    pub memory_bytes_max: Option<u64>,
+}
+
+/// Thresholds by metric or submetric name.
+pub type Thresholds = BTreeMap<String, Vec<String>>;

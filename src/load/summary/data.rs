@@ -1,0 +1,107 @@
+//! The end-of-test summary as data: what text, JSON, reporter and verdict are made from.
+
+use std::time::Duration;
+
+use crate::load::metrics::{MetricKind, ValueKind};
+
+/// Everything measured, aggregated over the whole run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// From the start of the run to its end, setup and teardown included.
+    pub duration: Duration,
+    /// Metrics that got samples or thresholds, ascending by name; submetrics follow their parent.
+    pub metrics: Vec<MetricSummary>,
+    pub root_group: GroupSummary,
+    /// What `setup` returned, as JSON.
+    pub setup_data: Option<String>,
+}
+
+impl Summary {
+    /// The metric or submetric of exactly this name.
+    pub fn metric(&self, name: &str) -> Option<&MetricSummary> {
+        self.metrics.iter().find(|metric| metric.name == name)
+    }
+
+    /// Whether every threshold passed.
+    pub fn thresholds_ok(&self) -> bool {
+        self.metrics
+            .iter()
+            .flat_map(|metric| &metric.thresholds)
+            .all(|threshold| threshold.ok)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricSummary {
+    /// `http_reqs`, or with the tags of a submetric: `http_reqs{status:200}`.
+    pub name: String,
+    /// The tag part of a submetric, without braces.
+    pub submetric: Option<String>,
+    pub kind: MetricKind,
+    pub contains: ValueKind,
+    pub values: Values,
+    pub thresholds: Vec<ThresholdSummary>,
+}
+
+/// Final values of a sink.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    Counter {
+        count: f64,
+        per_second: f64,
+    },
+    Gauge {
+        value: f64,
+        min: f64,
+        max: f64,
+    },
+    /// `rate` is passes / (passes + fails), 0 when empty.
+    Rate {
+        rate: f64,
+        passes: u64,
+        fails: u64,
+    },
+    Trend(TrendValues),
+}
+
+/// A trend's figures. The usual percentiles are always there, so that readers need not search.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TrendValues {
+    pub count: u64,
+    pub avg: f64,
+    pub min: f64,
+    pub med: f64,
+    pub max: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p99: f64,
+    /// `summaryTrendStats` in their order, by k6's names (`avg`, `p(95)`, …).
+    pub stats: Vec<(String, f64)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThresholdSummary {
+    /// The expression as written.
+    pub source: String,
+    pub ok: bool,
+    pub abort_on_fail: bool,
+}
+
+/// One group with its checks; the root group has an empty name and path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupSummary {
+    pub name: String,
+    /// `::a::b`.
+    pub path: String,
+    pub groups: Vec<GroupSummary>,
+    pub checks: Vec<CheckSummary>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckSummary {
+    pub name: String,
+    /// The group's path, `::` and the name.
+    pub path: String,
+    pub passes: u64,
+    pub fails: u64,
+}

@@ -1,0 +1,7 @@
+//! What a run measured, at its end: as data, as text for people, as JSON for programs.
+
+pub mod data;
+
+pub use data::{
+    CheckSummary, GroupSummary, MetricSummary, Summary, ThresholdSummary, TrendValues, Values,
+};
