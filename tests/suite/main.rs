@@ -1,1 +1,58 @@
-fn main() {}
+//! The specification of dchat as tests, one module per promise.
+//!
+//! Everything here drives the real binary from outside, over sockets, files and exit codes, as a
+//! stranger would. Names of tests are claims; a module's list of tests should read as its manual.
+//! Nothing sleeps to synchronise, ports are 0, directories temporary, seeds printed.
+//! `DCHAT_ROUNDS=n` sets the rounds of slow loops.
+#![allow(clippy::unwrap_used, reason = "a test's unwrap is its assertion")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "helpers stand ready for modules that do not use all of them"
+)]
+#![allow(
+    clippy::print_stderr,
+    reason = "seeds and captured output belong in a failing test's log"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "nothing outside this binary can reach it anyway"
+)]
+
+mod support;
+
+/// Every limit of the relay that refuses or slows instead of growing: queue, disk, sockets.
+mod backpressure;
+/// Mailboxes and channels: order, cursors, acks, expiry, what `queued` and `delivered` mean.
+mod delivery;
+/// What is acknowledged survives kill, crash and restart, once and in order.
+mod durability;
+/// The HTTP contract of messages, errors and guards, route by route.
+mod http_api;
+/// WebSocket and server-sent events: start cursors, replay, live, without gap or repeat.
+mod push;
+/// The ordered end: drain, deadline, signals, exit codes of a stopping relay.
+mod shutdown;
+
+/// Executors: who runs how many iterations when, and how they stop.
+mod executors;
+/// The k6 API as scripts see it: modules, options, lifecycle, isolation of VUs.
+mod js_api;
+/// Outputs: JSON lines, summary export, end-of-test summary.
+mod outputs;
+/// Thresholds: syntax, evaluation, abort, exit code 99.
+mod thresholds;
+
+/// The runs API: register, samples, finish, list, series, events, import, delete.
+mod results_api;
+/// The results page, in a real browser.
+mod viewer;
+
+/// Commands, flags, exit codes, error texts and their hints.
+mod cli;
+/// Strangers' programs against the built binary: Locust, promtool, sqlite3.
+mod peers;
+/// Bugs that were found once, each with a short post-mortem.
+mod regression;
+/// House rules: module edges, file and line length, what must not stand in `src`.
+mod tidy;

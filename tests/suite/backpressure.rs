@@ -1,0 +1,1 @@
+//! Limits that refuse or slow instead of growing.

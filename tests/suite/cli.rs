@@ -1,0 +1,1 @@
+//! Commands, flags, exit codes, error texts and their hints.

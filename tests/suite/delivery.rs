@@ -1,0 +1,1 @@
+//! Mailboxes and channels: order, cursors, acks, expiry.

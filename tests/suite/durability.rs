@@ -1,0 +1,1 @@
+//! What is acknowledged survives kill, crash and restart, once and in order.

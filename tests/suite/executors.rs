@@ -1,0 +1,1 @@
+//! Who runs how many iterations when, and how they stop.

@@ -1,0 +1,1 @@
+//! The HTTP contract of messages, errors and guards, route by route.

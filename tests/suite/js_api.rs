@@ -1,0 +1,1 @@
+//! The k6 API as scripts see it.

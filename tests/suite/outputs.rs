@@ -1,0 +1,1 @@
+//! JSON lines, summary export, end-of-test summary.

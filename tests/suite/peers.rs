@@ -1,0 +1,1 @@
+//! Strangers' programs against the built binary.

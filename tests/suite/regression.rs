@@ -1,0 +1,1 @@
+//! Bugs that were found once, each with a short post-mortem.

@@ -1,0 +1,1 @@
+//! Thresholds: syntax, evaluation, abort, exit code 99.
