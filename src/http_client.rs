@@ -185,16 +185,14 @@ impl Client {
             && sender.ready().await.is_ok()
         {
             match sender.try_send_request(request).await {
-                Ok(response) => return Ok((response, sender)),
+                Ok(response) => Ok((response, sender)),
                 Err(mut failed) => match failed.take_message() {
                     // The server closed the kept connection before it read anything.
-                    Some(request) => return self.send_fresh(origin, url, request).await,
-                    None => {
-                        return Err(Error::Exchange {
-                            origin: origin.to_owned(),
-                            source: failed.into_error(),
-                        });
-                    }
+                    Some(request) => self.send_fresh(origin, url, request).await,
+                    None => Err(Error::Exchange {
+                        origin: origin.to_owned(),
+                        source: failed.into_error(),
+                    }),
                 },
             }
         } else {

@@ -1,0 +1,157 @@
+//! Two line formats: k6's logfmt, and text with syslog priorities for the journal.
+
+use std::fmt::{self, Write as _};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// `time="2026-11-23T09:24:45Z" level=info msg="…" key=value source=console`.
+pub(super) struct Logfmt;
+
+/// `<6>message key=value`: sd-daemon(3) reads the priority, the journal adds time and unit.
+pub(super) struct Journal;
+
+impl<S, N> FormatEvent<S, N> for Logfmt
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut time = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        // k6 logs whole seconds.
+        let seconds = time.split(['.', 'Z']).next().unwrap_or_default();
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            Level::DEBUG => "debug",
+            Level::TRACE => "trace",
+        };
+        let fields = Fields::of(event);
+        write!(out, "time=\"{seconds}Z\" level={level} msg=")?;
+        write_value(&mut out, &fields.message, Quoting::Always)?;
+        out.write_str(&fields.rest)?;
+        if event.metadata().target() == "console" {
+            out.write_str(" source=console")?;
+        }
+        out.write_char('\n')
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        let fields = Fields::of(event);
+        // A line break would begin a journal entry of its own, without a priority.
+        let message = fields.message.replace('\n', " | ");
+        writeln!(out, "<{priority}>{message}{}", fields.rest)
+    }
+}
+
+/// An event's message, and its other fields as ` key=value…`.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    rest: String,
+}
+
+impl Fields {
+    fn of(event: &Event<'_>) -> Fields {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        fields
+    }
+
+    fn add(&mut self, name: &str, value: &str) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.rest, " {name}=");
+        let _ = write_value(&mut self.rest, value, Quoting::WhereNeeded);
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message.push_str(value);
+        } else {
+            self.add(field.name(), value);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.message, "{value:?}");
+        } else {
+            self.add(field.name(), &format!("{value:?}"));
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quoting {
+    Always,
+    WhereNeeded,
+}
+
+/// Writes a logfmt value; quotes, backslashes and control characters are escaped.
+fn write_value(out: &mut impl fmt::Write, value: &str, quoting: Quoting) -> fmt::Result {
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'"' | b'=' | b'\\');
+    if quoting == Quoting::WhereNeeded && !value.is_empty() && value.bytes().all(plain) {
+        return out.write_str(value);
+    }
+    out.write_char('"')?;
+    for c in value.chars() {
+        match c {
+            '"' => out.write_str("\\\"")?,
+            '\\' => out.write_str("\\\\")?,
+            '\n' => out.write_str("\\n")?,
+            '\r' => out.write_str("\\r")?,
+            '\t' => out.write_str("\\t")?,
+            c if c.is_control() => write!(out, "\\u{:04x}", c as u32)?,
+            c => out.write_char(c)?,
+        }
+    }
+    out.write_char('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_quoted_and_escaped_only_where_needed() {
+        let of = |value: &str, quoting| {
+            let mut out = String::new();
+            assert!(write_value(&mut out, value, quoting).is_ok());
+            out
+        };
+        assert_eq!(of("plain", Quoting::WhereNeeded), "plain");
+        assert_eq!(of("", Quoting::WhereNeeded), "\"\"");
+        assert_eq!(of("a b", Quoting::WhereNeeded), "\"a b\"");
+        assert_eq!(of("say \"x\"\n", Quoting::Always), "\"say \\\"x\\\"\\n\"");
+    }
+}
