@@ -3,6 +3,7 @@
 //! Not to be mixed up with `crate::metrics`, which is what the relay says about itself.
 
 pub mod builtin;
+pub mod figures;
 pub mod registry;
 pub mod sample;
 pub mod tags;
