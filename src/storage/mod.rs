@@ -36,8 +36,6 @@ pub struct StorageStatus {
     pub messages_deleted: u64,
     /// Expired before their recipient took them, ever.
     pub messages_expired_undelivered: u64,
-    /// Refused by reason: `conflict`, `overloaded`, `full`, `unavailable`.
-    pub refused: [(&'static str, u64); 4],
     /// Mean of the last ten seconds.
     pub accepted_per_second: f64,
     pub commits_per_second: f64,
