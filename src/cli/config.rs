@@ -42,7 +42,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 "HOME" => std::env::var(name).ok(),
                 _ => None,
             };
-            config::resolve(&flags, &home, &cwd).map_err(|e| Coded::new(Exit::Usage, e))?;
+            config::resolve(&flags, &home, &cwd).map_err(|e| Coded::wrap(Exit::Usage, e))?;
             say(&format!("{} is valid", file.display()))?;
         }
     }

@@ -55,7 +55,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ..relay::Args::default()
     }
     .resolve()?;
-    let _log = telemetry::start(&config.log).map_err(|e| Coded::new(Exit::Refused, e))?;
+    let _log = telemetry::start(&config.log).map_err(|e| Coded::wrap(Exit::Refused, e))?;
     say(&format!(
         "data directory {}",
         config.server.data_dir.display()

@@ -102,7 +102,7 @@ pub struct Coded {
 
 impl Coded {
     /// Wraps `error` so that the process ends with `exit`.
-    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> anyhow::Error {
+    pub fn wrap(exit: Exit, error: impl Into<anyhow::Error>) -> anyhow::Error {
         anyhow::Error::new(Coded {
             exit,
             source: error.into(),

@@ -84,7 +84,7 @@ impl Args {
         };
         let cwd = std::env::current_dir()?;
         let env = |name: &str| std::env::var(name).ok();
-        config::resolve(&flags, &env, &cwd).map_err(|e| Coded::new(Exit::Usage, e))
+        config::resolve(&flags, &env, &cwd).map_err(|e| Coded::wrap(Exit::Usage, e))
     }
 }
 
@@ -92,7 +92,7 @@ impl Args {
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = args.resolve()?;
     // Kept to the end: the last lines of the drain go to the file too.
-    let _log = telemetry::start(&config.log).map_err(|e| Coded::new(Exit::Refused, e))?;
+    let _log = telemetry::start(&config.log).map_err(|e| Coded::wrap(Exit::Refused, e))?;
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let stop = shutdown::on_stop_signals()?;

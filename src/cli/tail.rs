@@ -184,6 +184,6 @@ fn jittered(pause: Duration) -> Duration {
     let now = std::time::SystemTime::now();
     let noise = now
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.subsec_nanos() / 1_000 % 1_000);
+        .map_or(0, |d| d.subsec_micros() % 1_000);
     pause / 2 + pause / 2 * noise / 1_000
 }
