@@ -8,12 +8,14 @@ pub mod metrics;
 pub mod output;
 pub mod state;
 pub mod summary;
+pub mod threshold;
 pub mod vu;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use self::metrics::figures::Figures;
 use self::state::AbortReason;
 use self::summary::Summary;
 
@@ -40,17 +42,14 @@ pub struct RunOutcome {
 pub struct RunFigures {
     /// Target as known before the run or from its first request, without credentials.
     pub target: Option<String>,
-    pub vus_max: u32,
     pub iterations_completed: u64,
     pub iterations_interrupted: u64,
-    pub iterations_dropped: u64,
     pub script_exceptions: u64,
     pub vus_leaked: u32,
     /// Samples that the output side could not take in time.
     pub samples_dropped: u64,
-    /// Requests per second that the VUs would make with an immediately answering target:
-    /// requests ÷ (VU seconds − seconds spent in requests) × mean VUs. `None` without requests.
-    pub offered_per_second: Option<f64>,
+    /// What the verdict judges.
+    pub totals: Figures,
     /// Processor time of this process ÷ (run time × cores); over 0.8 the figures are suspect.
     pub cpu_share: Option<f64>,
     /// Peak resident set of this process, in bytes.

@@ -79,10 +79,12 @@ pub struct TrendValues {
     pub stats: Vec<(String, f64)>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ThresholdSummary {
     /// The expression as written.
     pub source: String,
+    /// The figure that was compared.
+    pub value: f64,
     pub ok: bool,
     pub abort_on_fail: bool,
 }

@@ -1,5 +1,6 @@
 //! What a run measured, at its end: as data, as text for people, as JSON for programs.
 
+pub mod checks;
 pub mod data;
 
 pub use data::{

@@ -1,0 +1,7 @@
+//! Thresholds: expressions over metrics that decide a run's exit code, and may end it early.
+
+pub mod evaluate;
+pub mod parse;
+
+pub use evaluate::{Evaluator, SetupError, Verdict};
+pub use parse::{Aggregation, Operator, ParseError, Selector, Threshold};
