@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! let mut relay = Relay::start();                          // own process, own directory, port 0, ready
-//! let relay = Relay::with(["--content-bytes-max", "1KiB"]).start();
+//! let relay = Relay::setup().limit("content_bytes_max", "1KiB").start();   // or .and(["--flag"]), .env(..)
 //! relay.accept(json!({"sender":"a","content":"x"}))        // POST one message, 200, the answer
 //! relay.accept_from("alice", "bob", "text")                // the same in short
 //! relay.get("/health").expect(200).json()

@@ -41,6 +41,11 @@ impl Setup {
         self
     }
 
+    /// `--limit NAME=VALUE`, e.g. `.limit("content_bytes_max", "1KiB")`.
+    pub fn limit(self, name: &str, value: &str) -> Setup {
+        self.and(["--limit".to_owned(), format!("{name}={value}")])
+    }
+
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Setup {
         self.env.push((name.to_owned(), value.into()));
         self
