@@ -64,6 +64,16 @@ impl Status {
             Status::Unknown => "unknown",
         }
     }
+
+    pub fn parse(word: &str) -> Option<Status> {
+        let all = [
+            Status::Good,
+            Status::Warning,
+            Status::NotReached,
+            Status::Unknown,
+        ];
+        all.into_iter().find(|status| status.word() == word)
+    }
 }
 
 /// One judged figure, as texts with their units.

@@ -2,6 +2,7 @@
 
 mod error;
 mod row;
+pub mod runs;
 
 use std::path::Path;
 use std::sync::Arc;
