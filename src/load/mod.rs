@@ -5,6 +5,7 @@
 
 pub mod js;
 pub mod metrics;
+pub mod options;
 pub mod output;
 pub mod state;
 pub mod summary;
