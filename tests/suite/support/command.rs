@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -35,6 +35,19 @@ pub fn command<A: AsRef<OsStr>>(
         stdin: None,
         patience: COMMAND_PATIENCE,
     }
+}
+
+/// A program that nobody here wrote: in `.venv/bin` of the repository, else on the `PATH`.
+#[track_caller]
+pub fn peer(name: &str) -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(".venv/bin")
+        .join(name);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::iter::once(own)
+        .chain(std::env::split_paths(&path).map(|dir| dir.join(name)))
+        .find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing; ./tests/run installs it"))
 }
 
 #[must_use]

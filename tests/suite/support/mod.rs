@@ -16,6 +16,7 @@
 //! relay.terminate(); relay.ended() -> exit code; relay.stderr()
 //! dchat(["config", "show"]).run().expect(0).stdout         // a command to its end, with a deadline
 //! dchat(["relay"]).spawn()                                 // the same, still running: signal, stdout lines
+//! command(peer("chromium"), [..]).run()                    // a stranger's program; missing: fails, ./tests/run installs it
 //! eventually("the message is delivered", || Some(..))      // polls with a deadline; tests never sleep
 //! rounds(20)                                               // DCHAT_ROUNDS or this
 //! Random::seeded()                                         // prints its seed; DCHAT_SEED repeats one
@@ -31,7 +32,7 @@ pub mod relay;
 pub mod sse;
 pub mod ws;
 
-pub use command::{command, dchat};
+pub use command::{command, dchat, peer};
 pub use http::{Client, Response};
 pub use relay::Relay;
 pub use serde_json::{Value, json};
