@@ -3,10 +3,12 @@
 //! Architecture invariant: nothing here imports `relay`, `storage`, `results` or `http`. The lab
 //! meets a relay as any stranger does, over the wire.
 
+pub mod executor;
 pub mod js;
 pub mod metrics;
 pub mod options;
 pub mod output;
+pub mod schedule;
 pub mod state;
 pub mod summary;
 pub mod threshold;

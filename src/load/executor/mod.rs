@@ -1,0 +1,133 @@
+//! Executors: when VUs work, and when they stop. One file each; all draw from one [`Crew`].
+//!
+//! An executor is a pure schedule (see `schedule`) plus VUs. Two deadlines: after the regular end
+//! no iteration starts, after the graceful one running iterations are interrupted. Cancellation
+//! of the run interrupts at once. An executor returns when all its VUs are back.
+
+mod constant_vus;
+mod crew;
+mod per_vu_iterations;
+mod ramping_vus;
+mod shared_iterations;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tokio::time::{Instant, sleep_until};
+
+pub use crew::{Crew, RunningVu, Vus};
+
+use super::metrics::TagSet;
+use super::options::{Executor, Scenario};
+use super::vu::pool::{Activation, IterationSource, ScenarioContext};
+
+/// What every executor of one scenario works with.
+struct Shift {
+    crew: Arc<Crew>,
+    context: Arc<ScenarioContext>,
+    /// No iteration starts from here on.
+    regular_end: Instant,
+    /// Iterations that still run are interrupted.
+    hard_end: Instant,
+}
+
+impl Shift {
+    fn activation(&self, source: Arc<dyn IterationSource>) -> Activation {
+        Activation {
+            scenario: self.context.clone(),
+            source,
+        }
+    }
+
+    /// Runs one VU for each source until all are back or interrupted.
+    async fn work(&self, sources: Vec<Arc<dyn IterationSource>>) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for source in sources {
+            let Some(vu) = self.crew.take(self.regular_end).await else {
+                break;
+            };
+            let (crew, activation) = (self.crew.clone(), self.activation(source));
+            let hard_end = self.hard_end;
+            let mut running = crew.activate(vu, activation);
+            tasks.spawn(async move {
+                crew.finish(&mut *running, hard_end).await;
+                crew.give_back(vu);
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.expect("waiting for a VU does not panic");
+        }
+    }
+}
+
+/// Runs one scenario from its start time to the return of its last VU. `origin` is the start of
+/// all scenarios, after setup.
+pub async fn run(
+    scenario: Scenario,
+    crew: Arc<Crew>,
+    origin: Instant,
+    run_tags: TagSet,
+    setup_data: Option<Arc<str>>,
+) {
+    let started = origin + scenario.start_time;
+    tokio::select! {
+        () = sleep_until(started) => {}
+        () = crew.state().cancelled.cancelled() => return,
+    }
+    let executor = &scenario.executor;
+    let regular = executor.regular_duration();
+    let own_tags = scenario.tags.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+    let context = ScenarioContext {
+        name: scenario.name.as_str().into(),
+        executor: executor.kind(),
+        exec: scenario.exec.as_str().into(),
+        env: scenario.env.clone(),
+        tags: run_tags
+            .with(own_tags)
+            .with([("scenario", scenario.name.as_str())]),
+        started: started.into_std(),
+        duration: Some(regular),
+        iterations: executor.total_iterations(),
+        iterations_started: AtomicU64::new(0),
+        setup_data,
+    };
+    let shift = Arc::new(Shift {
+        crew,
+        context: Arc::new(context),
+        regular_end: started + regular,
+        hard_end: started + regular + scenario.graceful_stop,
+    });
+    let dropped = match executor {
+        Executor::SharedIterations {
+            vus, iterations, ..
+        } => shared_iterations::run(&shift, *vus, *iterations).await,
+        Executor::PerVuIterations {
+            vus, iterations, ..
+        } => per_vu_iterations::run(&shift, *vus, *iterations).await,
+        Executor::ConstantVus { vus, .. } => {
+            constant_vus::run(&shift, *vus).await;
+            0
+        }
+        Executor::RampingVus {
+            start_vus,
+            stages,
+            graceful_ramp_down,
+        } => {
+            ramping_vus::run(
+                shift.clone(),
+                started,
+                *start_vus,
+                stages,
+                *graceful_ramp_down,
+            )
+            .await;
+            0
+        }
+    };
+    shift
+        .crew
+        .report_dropped(dropped, &shift.context.tags)
+        .await;
+}
