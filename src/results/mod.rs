@@ -229,8 +229,10 @@ impl Results {
         })
     }
 
-    /// Time series of one run. An explicit step must lead to at most [`STEPS_MAX`] steps; that is
-    /// checked by the caller, who knows how to say it.
+    /// Time series of one run.
+    ///
+    /// # Errors
+    /// [`Error::Steps`] if the step leads to more than [`STEPS_MAX`] steps.
     pub async fn series(&self, query: SeriesQuery) -> Result<SeriesAnswer, Error> {
         let row = self.row(&query.run_id).await?;
         let end_ms = row.finished_at_ms.unwrap_or(row.seen_at_ms);
@@ -241,6 +243,9 @@ impl Results {
         let step = query
             .step
             .unwrap_or_else(|| chosen_step(from_second, to_second));
+        if to_second.saturating_sub(from_second) / step > STEPS_MAX {
+            return Err(Error::Steps);
+        }
         let mut metrics: Vec<MetricSteps> = Vec::new();
         let mut metric_of = BTreeMap::new();
         for series in self.store.series(row.run_key).await? {

@@ -50,6 +50,9 @@ pub enum Error {
     Kind { metric: Arc<str>, stored: String },
     #[error("a run has at most {SERIES_MAX} series")]
     Series,
+    /// A query's step is too narrow for its window.
+    #[error("too many steps")]
+    Steps,
     #[error("{what}")]
     Overloaded { what: &'static str },
     #[error("{what}")]

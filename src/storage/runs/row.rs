@@ -59,7 +59,7 @@ impl Point {
     /// Adds another batch, another series or another second.
     pub fn merge(&mut self, other: &Point) {
         self.count = self.count.saturating_add(other.count);
-        self.sum += other.sum;
+        self.sum = (self.sum + other.sum).clamp(f64::MIN, f64::MAX);
         self.min = merged(self.min, other.min, f64::min);
         self.max = merged(self.max, other.max, f64::max);
         match (&mut self.histogram, &other.histogram) {
