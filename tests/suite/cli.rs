@@ -437,3 +437,23 @@ fn closed_stdout_is_no_error() {
         .expect(0);
     assert_eq!(finished.stderr, "");
 }
+
+#[test]
+fn syntax_error_of_a_script_names_file_line_and_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("broken.js");
+    std::fs::write(&script, "export default function () {\n  const a = ;\n}\n").unwrap();
+    let run = dchat(["run", "--report-to", "none"])
+        .arg(&script)
+        .run()
+        .expect(107);
+    assert!(run.stderr.contains("broken.js:2:"), "{}", run.stderr);
+}
+
+#[test]
+fn missing_script_is_named() {
+    dchat(["run", "--report-to", "none", "no-such-script.js"])
+        .run()
+        .expect(255)
+        .says(&["no-such-script.js"]);
+}
