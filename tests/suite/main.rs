@@ -29,6 +29,8 @@ mod delivery;
 mod durability;
 /// The HTTP contract of messages, errors and guards, route by route.
 mod http_api;
+/// Random operations and restarts against a plain model of the contract.
+mod model;
 /// WebSocket and server-sent events: start cursors, replay, live, without gap or repeat.
 mod push;
 /// The ordered end: drain, deadline, signals, exit codes of a stopping relay.
