@@ -53,8 +53,6 @@ pub struct RunFigures {
     pub samples_dropped: u64,
     /// What the verdict judges.
     pub totals: Figures,
-    /// What the verdict is made of, the same for terminal and reporter.
-    pub totals: metrics::figures::Figures,
     /// Processor time of this process ÷ (run time × cores); over 0.8 the figures are suspect.
     pub cpu_share: Option<f64>,
     /// Peak resident set of this process, in bytes.
