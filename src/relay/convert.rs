@@ -111,7 +111,7 @@ pub(super) fn page(rows: storage::Rows, from: From, committed: Sequence) -> Page
 }
 
 /// Tells the hub what one commit has added, in the order of its sequences.
-pub(super) fn publish(hub: &Hub, rows: &[storage::Grown]) {
+pub(super) fn publish(hub: &Hub, rows: &mut dyn Iterator<Item = &storage::Row>) {
     if hub.is_idle() {
         return;
     }

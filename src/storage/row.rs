@@ -17,21 +17,37 @@ pub struct NewRow {
 }
 
 impl NewRow {
-    /// What the row weighs in the writer's queue and in the recent cache, in bytes.
+    /// What the row weighs in the writer's queue, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        let optional = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
-        ROW_OVERHEAD_BYTES
-            + self.id.len()
-            + self.sender.len()
-            + optional(&self.recipient)
-            + optional(&self.channel)
-            + self.content.len()
-            + optional(&self.extras)
+        weigh(
+            [&self.id, &self.sender, &self.content],
+            [&self.recipient, &self.channel, &self.extras],
+        )
+    }
+}
+
+impl Row {
+    /// What the row weighs in memory, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        weigh(
+            [&self.id, &self.sender, &self.content],
+            [&self.recipient, &self.channel, &self.extras],
+        )
     }
 }
 
 /// The struct, the allocations' heads and the queue's or cache's entry.
 const ROW_OVERHEAD_BYTES: usize = 256;
+
+fn weigh(texts: [&Arc<str>; 3], optional: [&Option<Arc<str>>; 3]) -> usize {
+    let optional = optional.into_iter().flatten();
+    ROW_OVERHEAD_BYTES
+        + texts
+            .into_iter()
+            .chain(optional)
+            .map(|text| text.len())
+            .sum::<usize>()
+}
 
 /// A stored message that is neither expired nor deleted.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,13 +117,4 @@ pub struct ListQuery {
 pub struct Rows {
     pub rows: Vec<Arc<Row>>,
     pub has_more: bool,
-}
-
-/// A message that a commit has added, as the commit's listener sees it.
-#[derive(Clone, Debug)]
-pub struct Grown {
-    pub sequence: i64,
-    pub sender: Arc<str>,
-    pub recipient: Option<Arc<str>>,
-    pub channel: Option<Arc<str>>,
 }
