@@ -197,7 +197,7 @@ impl Engine {
 }
 
 /// The samples that one round trip stands for; times in milliseconds.
-fn http_figures(sample: &HttpSample) -> [Option<(MetricId, f64)>; 9] {
+pub fn http_figures(sample: &HttpSample) -> [Option<(MetricId, f64)>; 9] {
     let t = &sample.timings;
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let failed = sample

@@ -58,6 +58,24 @@ pub struct RequestTags {
     pub url: Option<Arc<str>>,
 }
 
+impl RequestTags {
+    /// All tags with `name` and `url`, ascending by name.
+    pub fn pairs(&self) -> Vec<(&str, &str)> {
+        let own = [("name", &self.name), ("url", &self.url)];
+        let own = own
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, &**value.as_ref()?)));
+        let mut pairs: Vec<(&str, &str)> = self
+            .shared
+            .iter()
+            .map(|(k, v)| (&**k, &**v))
+            .chain(own)
+            .collect();
+        pairs.sort_unstable();
+        pairs
+    }
+}
+
 /// Worker-local interner: equal sets become one allocation. At most `TagInterner::SETS_MAX` sets
 /// are remembered; past that sets are still correct, only no longer shared.
 #[derive(Debug, Default)]

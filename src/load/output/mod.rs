@@ -3,6 +3,9 @@
 //! Outputs run on the output side of the one bounded channel (see `manager`), never on a VU's
 //! worker thread. Lifecycle: `describe`, `start`, `add` for each batch, `stop` once.
 
+pub mod buffer;
+pub mod json;
+pub mod manager;
 pub mod results;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::load::metrics::{MetricKind, ValueKind};
+use crate::load::metrics::sink::Sink;
+use crate::load::metrics::{Engine, Metric, MetricKind, SinkRef, ValueKind};
+use crate::load::threshold::{Aggregation, Verdict};
 
 /// Everything measured, aggregated over the whole run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,6 +19,63 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Collects what the engine aggregated, with the final verdicts on thresholds.
+    pub fn collect(
+        engine: &Engine,
+        verdicts: &[Verdict],
+        duration: Duration,
+        trend_stats: &[(String, Aggregation)],
+        setup_data: Option<String>,
+    ) -> Summary {
+        let thresholds_of = |sink: SinkRef| -> Vec<ThresholdSummary> {
+            let own = verdicts.iter().filter(|verdict| verdict.sink == sink);
+            own.map(|verdict| ThresholdSummary {
+                source: verdict.source.clone(),
+                value: verdict.value,
+                ok: verdict.ok,
+                abort_on_fail: verdict.abort_on_fail,
+            })
+            .collect()
+        };
+        let mut known = engine.registry().all();
+        known.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut metrics = Vec::new();
+        let mut add = |metric: &Metric, suffix: Option<&str>, sink: &Sink, which| {
+            let thresholds = thresholds_of(which);
+            if sink.is_empty() && thresholds.is_empty() {
+                return;
+            }
+            metrics.push(MetricSummary {
+                name: match suffix {
+                    Some(suffix) => format!("{}{{{suffix}}}", metric.name),
+                    None => metric.name.to_string(),
+                },
+                submetric: suffix.map(str::to_owned),
+                kind: metric.kind,
+                contains: metric.contains,
+                values: sink.values(duration, trend_stats),
+                thresholds,
+            });
+        };
+        for metric in &known {
+            if let Some(sink) = engine.metric(metric.id) {
+                add(metric, None, sink, SinkRef::Metric(metric.id));
+            }
+            for (index, submetric) in engine.submetrics().iter().enumerate() {
+                if submetric.metric == metric.id {
+                    let which = SinkRef::Submetric(index);
+                    add(metric, Some(&submetric.suffix), &submetric.sink, which);
+                }
+            }
+        }
+        Summary {
+            duration,
+            metrics,
+            root_group: engine.checks().root(),
+            setup_data,
+        }
+    }
+
     /// The metric or submetric of exactly this name.
     pub fn metric(&self, name: &str) -> Option<&MetricSummary> {
         self.metrics.iter().find(|metric| metric.name == name)

@@ -2,6 +2,9 @@
 
 pub mod checks;
 pub mod data;
+mod format;
+pub mod json;
+pub mod text;
 
 pub use data::{
     CheckSummary, GroupSummary, MetricSummary, Summary, ThresholdSummary, TrendValues, Values,
