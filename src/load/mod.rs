@@ -4,19 +4,25 @@
 //! meets a relay as any stranger does, over the wire.
 
 pub mod executor;
+pub mod exit;
 pub mod js;
 pub mod metrics;
 pub mod options;
 pub mod output;
+mod process;
+pub mod run;
 pub mod schedule;
 pub mod state;
 pub mod summary;
 pub mod threshold;
+mod tickers;
 pub mod vu;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+pub use self::run::{Begun, Error, RunConfig, SummaryWanted, run};
 
 use self::metrics::figures::Figures;
 use self::state::AbortReason;
@@ -37,6 +43,8 @@ pub struct RunOutcome {
     /// One line that says why `exit_code` is not 0.
     pub failure: Option<String>,
     pub abort: Option<AbortReason>,
+    /// What `handleSummary` returned: destination (`stdout`, `stderr` or a path) and content.
+    pub custom_summary: Option<Vec<(String, Vec<u8>)>>,
     pub figures: RunFigures,
 }
 

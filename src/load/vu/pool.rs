@@ -147,6 +147,12 @@ impl VuPool {
         unimplemented!()
     }
 
+    /// Cancels what still runs, drops every VU and hands over the last samples: the pool's ends of
+    /// the channel are closed when it returns. Only `call_handle_summary` and `stop` may follow.
+    pub async fn drain(&self) {
+        unimplemented!()
+    }
+
     /// Cancels what still runs, drops every VU, hands over the last samples and joins the
     /// workers. VUs that do not come back within a second are leaked and counted.
     pub async fn stop(self) {
