@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod exit;
 pub mod relay;
+pub mod runs;
 pub mod send;
 pub mod status;
 pub mod tail;
@@ -50,6 +51,8 @@ enum Command {
     Send(send::Args),
     /// Print the messages of a mailbox or channel as they arrive; resumes after a lost connection
     Tail(tail::Args),
+    /// List, show and import stored load-test runs
+    Runs(runs::Args),
     /// Start a relay, run a 30-second stress test against it, then serve the results page
     Demo(demo::Args),
     /// Show or check the relay's configuration
@@ -79,6 +82,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Wait(args) => wait::run(args),
         Command::Send(args) => send::run(args),
         Command::Tail(args) => tail::run(args),
+        Command::Runs(args) => runs::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Config(args) => config::run(args),
     };
