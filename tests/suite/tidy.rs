@@ -162,25 +162,47 @@ fn lines_with(words: &[&str], except: impl Fn(&Source, &str) -> bool) -> Vec<Str
     found
 }
 
-/// Names right behind `crate::` in a line, `use crate::{a, b}` included.
-fn crate_names(line: &str) -> Vec<&str> {
+/// Names right behind `crate::` in code, those of `crate::{a, b::{c, d}}` included.
+fn crate_names(code: &str) -> Vec<&str> {
     let mut names = Vec::new();
-    for part in line.split("crate::").skip(1) {
-        let inner = match part.strip_prefix('{') {
-            Some(list) => list.split('}').next().unwrap_or(list).split(',').collect(),
-            None => vec![part],
-        };
-        for name in inner {
-            let name = name.trim();
-            let end = name
-                .find(|c: char| !c.is_alphanumeric() && c != '_')
-                .unwrap_or(name.len());
-            if end > 0 {
-                names.push(&name[..end]);
-            }
+    for part in code.split("crate::").skip(1) {
+        match part.strip_prefix('{') {
+            Some(list) => names.extend(top_names(list)),
+            None => names.push(leading_name(part)),
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+/// The names of a list up to its closing brace, without those of inner lists.
+fn top_names(list: &str) -> Vec<&str> {
+    let mut names = vec![leading_name(list)];
+    let mut depth = 0;
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(leading_name(&list[at + 1..])),
+            _ => {}
         }
     }
     names
+}
+
+fn leading_name(text: &str) -> &str {
+    let text = text.trim_start();
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_')
+        .unwrap_or(text.len());
+    &text[..end]
+}
+
+#[test]
+fn names_behind_crate_are_found_in_every_form() {
+    let code = "use crate::a::b; use crate::{\n    c::{d, e},\n    f,\n}; crate::g::h()";
+    assert_eq!(crate_names(code), ["a", "c", "f", "g"]);
 }
 
 #[test]
@@ -196,11 +218,10 @@ fn modules_know_only_whom_they_may_know() {
             findings.push(format!("{}: no rule for the module {module}", source.path));
             continue;
         };
-        for (number, line) in source.code() {
-            for name in crate_names(line) {
-                if name != module && !edges.contains(&name) {
-                    findings.push(format!("{}:{number}: {module} -> {name}", source.path));
-                }
+        let code: Vec<&str> = source.code().map(|(_, line)| line).collect();
+        for name in crate_names(&code.join("\n")) {
+            if name != module && !edges.contains(&name) {
+                findings.push(format!("{}: {module} -> {name}", source.path));
             }
         }
     }
