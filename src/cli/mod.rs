@@ -7,7 +7,9 @@
 pub mod config;
 pub mod demo;
 pub mod exit;
+pub mod new;
 pub mod relay;
+pub mod run;
 pub mod runs;
 pub mod send;
 pub mod status;
@@ -51,6 +53,10 @@ enum Command {
     Send(send::Args),
     /// Print the messages of a mailbox or channel as they arrive; resumes after a lost connection
     Tail(tail::Args),
+    /// Run a load test: a k6 script, or the built-in relay stress test
+    Run(Box<run::Args>),
+    /// Write the built-in stress test to a file, for editing
+    New(new::Args),
     /// List, show and import stored load-test runs
     Runs(runs::Args),
     /// Start a relay, run a 30-second stress test against it, then serve the results page
@@ -82,6 +88,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Wait(args) => wait::run(args),
         Command::Send(args) => send::run(args),
         Command::Tail(args) => tail::run(args),
+        Command::Run(args) => run::run(*args),
+        Command::New(args) => new::run(args),
         Command::Runs(args) => runs::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Config(args) => config::run(args),

@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing here imports `relay`, `storage`, `results` or `http`. The lab
 //! meets a relay as any stranger does, over the wire.
 
+pub mod builtin_scripts;
 pub mod executor;
 pub mod exit;
 pub mod js;

@@ -1,0 +1,244 @@
+//! `dchat run`: a k6 script against a target, with k6's flags, summary and exit codes.
+//!
+//! The summary goes to stdout, everything else to stderr.
+
+mod flags;
+mod progress;
+mod report;
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+pub use self::flags::Args;
+
+use super::Coded;
+use super::exit::Exit;
+use crate::load::js::{ScriptSource, VmSettings};
+use crate::load::output::json::JsonOutput;
+use crate::load::output::results::{ReportTo, Reporter, ReporterConfig};
+use crate::load::output::{self, Output};
+use crate::load::summary::json::Terminal;
+use crate::load::{self, RunConfig, SummaryWanted, builtin_scripts, exit};
+use crate::telemetry::{self, LogConfig};
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let other = |error: anyhow::Error| Coded::wrap(Exit::LoadUsage, error);
+    let _log = telemetry::start(&LogConfig {
+        filter: args.log_filter().to_owned(),
+        format: args.log_format(),
+        ..LogConfig::default()
+    })
+    .map_err(|error| other(error.into()))?;
+    let source = script(args.script.as_deref()).map_err(other)?;
+    let outputs = outputs(&args).map_err(other)?;
+    let env = environment(&args);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Aggregation and reporting; VUs have threads of their own.
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let code = runtime.block_on(drive(args, source, env, outputs))?;
+    // A leaked VU or a slow DNS lookup must not hold up the exit.
+    runtime.shutdown_background();
+    Ok(ExitCode::from(code))
+}
+
+async fn drive(
+    args: Args,
+    source: ScriptSource,
+    env: BTreeMap<String, String>,
+    outputs: Vec<Box<dyn Output>>,
+) -> anyhow::Result<u8> {
+    let stop = CancellationToken::new();
+    let signals = tokio::spawn(watch_signals(Signals::listen()?, stop.clone()));
+    let (begun, progress) = progress::display(args.progress(), source.path.display().to_string());
+    let color = args.color();
+    let config = RunConfig {
+        run_id: uuid::Uuid::now_v7().to_string().into(),
+        target: target(&source, &env),
+        source,
+        environment: std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .filter(|(name, _)| name.starts_with("K6_"))
+            .collect(),
+        env,
+        flags: args.layer(),
+        outputs,
+        vm: VmSettings {
+            memory_bytes_max: args.vu_memory_max(),
+            stack_bytes: VmSettings::STACK_BYTES_DEFAULT,
+        },
+        workers: args.workers(),
+        terminal: Terminal {
+            stdout: io::stdout().is_terminal(),
+            stderr: io::stderr().is_terminal(),
+            no_color: color == load::summary::text::Color::Off,
+        },
+        summary: if args.summary_off() {
+            SummaryWanted::No
+        } else {
+            SummaryWanted::Yes
+        },
+        stop,
+        begun,
+    };
+    let result = load::run(config).await;
+    progress.finish().await;
+    signals.abort();
+    match result {
+        Ok(outcome) => {
+            report::write(&outcome, &args, color)?;
+            Ok(outcome.exit_code)
+        }
+        Err(error) => {
+            let code = error.exit();
+            if code == exit::Exit::Signal {
+                return Ok(code as u8);
+            }
+            tracing::error!("{error}");
+            Ok(code as u8)
+        }
+    }
+}
+
+/// A file, `-` for stdin, or the name of a built-in script where no such file exists.
+fn script(argument: Option<&str>) -> anyhow::Result<ScriptSource> {
+    let name = argument.unwrap_or(builtin_scripts::DEFAULT);
+    if name == "-" {
+        let mut text = String::new();
+        io::stdin()
+            .read_to_string(&mut text)
+            .context("the script on stdin can't be read")?;
+        // Imports and files are relative to the working directory.
+        return Ok(ScriptSource {
+            path: PathBuf::from("-"),
+            text,
+        });
+    }
+    let path = PathBuf::from(name);
+    if argument.is_some() && path.exists() {
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("script '{name}' can't be read"))?;
+        return Ok(ScriptSource { path, text });
+    }
+    if let Some(text) = builtin_scripts::text(name) {
+        return Ok(ScriptSource {
+            path,
+            text: text.to_owned(),
+        });
+    }
+    let known: Vec<&str> = builtin_scripts::names().collect();
+    anyhow::bail!(
+        "script '{name}' does not exist\nhint: built-in scripts are {}; 'dchat new' writes one out",
+        known.join(" and ")
+    )
+}
+
+/// `__ENV`: the system's variables unless switched off, and `-e` over them.
+fn environment(args: &Args) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    if args.include_system_env_vars {
+        env.extend(
+            std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+        );
+    }
+    env.extend(args.env.iter().cloned());
+    env
+}
+
+/// Where the load goes as far as that is known beforehand, without credentials.
+fn target(source: &ScriptSource, env: &BTreeMap<String, String>) -> Option<String> {
+    let builtin = source
+        .path
+        .to_str()
+        .is_some_and(|name| builtin_scripts::text(name) == Some(source.text.as_str()));
+    let text = match env.get("RELAY_URL") {
+        Some(url) => url.as_str(),
+        None if builtin => builtin_scripts::TARGET_DEFAULT,
+        None => return None,
+    };
+    let mut url = url::Url::parse(text).ok()?;
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Some(url.to_string())
+}
+
+fn outputs(args: &Args) -> anyhow::Result<Vec<Box<dyn Output>>> {
+    let mut outputs: Vec<Box<dyn Output>> = Vec::new();
+    for text in &args.out {
+        let (name, argument) = match text.split_once('=') {
+            Some((name, argument)) => (name, Some(argument)),
+            None => (text.as_str(), None),
+        };
+        match name {
+            "json" => outputs.push(Box::new(JsonOutput::new(argument))),
+            _ => {
+                return Err(output::Error::Unknown {
+                    name: name.to_owned(),
+                }
+                .into());
+            }
+        }
+    }
+    let report_to = args.report_to()?;
+    if report_to != ReportTo::Off {
+        outputs.push(Box::new(Reporter::new(ReporterConfig {
+            report_to,
+            store_script: !args.no_store_script,
+            directory: std::env::current_dir()?,
+        })));
+    }
+    Ok(outputs)
+}
+
+/// The signals that stop a run.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Signals {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+            })
+        }
+        #[cfg(not(unix))]
+        Ok(Signals {})
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The first signal ends the run in order, the second one at once.
+async fn watch_signals(mut signals: Signals, stop: CancellationToken) {
+    signals.next().await;
+    tracing::warn!(
+        "stopping: running iterations are interrupted, teardown runs; a second signal exits at once"
+    );
+    stop.cancel();
+    signals.next().await;
+    std::process::exit(exit::Exit::Signal as i32);
+}

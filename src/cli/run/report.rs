@@ -1,0 +1,83 @@
+//! What is written when a run is over: summary, verdict, exported summary, the reason of failure.
+
+use std::fs;
+use std::io::{self, Write};
+
+use anyhow::Context;
+
+use super::flags::Args;
+use crate::cli::runs::verdict_of;
+use crate::load::RunOutcome;
+use crate::load::exit::Exit;
+use crate::load::summary::json::export;
+use crate::load::summary::text::{Color, Style, render};
+use crate::results::verdict;
+
+/// Writes everything; the failure's reason comes last, so that it is seen.
+pub(super) fn write(outcome: &RunOutcome, args: &Args, color: Color) -> anyhow::Result<()> {
+    if let Some(path) = &args.summary_export {
+        let text = serde_json::to_vec_pretty(&export(&outcome.summary))?;
+        fs::write(path, text)
+            .with_context(|| format!("--summary-export {} can't be written", path.display()))?;
+    }
+    if !args.summary_off() && began(outcome) {
+        match &outcome.custom_summary {
+            Some(files) => write_custom(files)?,
+            None => write_default(outcome, args, color)?,
+        }
+    }
+    // Failing scripts have been logged with their stack where they failed.
+    let logged = [
+        Exit::ScriptException,
+        Exit::SetupTimeout,
+        Exit::TeardownTimeout,
+    ];
+    if let Some(failure) = &outcome.failure
+        && !logged.iter().any(|exit| *exit as u8 == outcome.exit_code)
+    {
+        tracing::error!("{failure}");
+    }
+    Ok(())
+}
+
+/// Whether there is anything to sum up: a run that failed before its first iteration has nothing.
+fn began(outcome: &RunOutcome) -> bool {
+    outcome.exit_code != Exit::ScriptException as u8
+        || outcome.figures.iterations_completed + outcome.figures.iterations_interrupted > 0
+}
+
+fn write_default(outcome: &RunOutcome, args: &Args, color: Color) -> io::Result<()> {
+    let style = Style {
+        color,
+        time_unit: args.time_unit(),
+    };
+    let mut text = render(&outcome.summary, style);
+    let verdict = verdict_of(outcome);
+    text.push('\n');
+    for line in verdict::render_text(&verdict).lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// The script's own summary: texts for stdout and stderr, and files.
+fn write_custom(files: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+    for (target, content) in files {
+        match target.as_str() {
+            "stdout" => {
+                io::stdout().lock().write_all(content)?;
+                io::stdout().flush()?;
+            }
+            "stderr" => io::stderr().lock().write_all(content)?,
+            path => {
+                // One unwritable file must not swallow the others.
+                if let Err(error) = fs::write(path, content) {
+                    tracing::error!("handleSummary: {path} can't be written: {error}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
