@@ -6,6 +6,10 @@ import { elapsed, timeOfDay } from "./format.js";
 
 const HEIGHT = 190;
 const EDGE = { top: 20, right: 12, bottom: 36, left: 56 };
+/** Room at the right for the lines' names, where there are several. */
+const NAMES_WIDTH = 30;
+/** Distance of two names, in pixels. */
+const NAMES_GAP = 13;
 
 /** The second that all charts of a page point at. */
 export class Cursor {
@@ -26,8 +30,9 @@ export class Cursor {
 
 /**
  * @typedef {{key: string, label: string}} Line
- * @typedef {{from: number, to: number, start: number, step: number, t: number[], columns: Record<string, (number|null)[]>}} Data
- *   from, to, start, t: unix seconds; the n-th entry of each column belongs to the n-th of t.
+ * @typedef {{from: number, to: number, start: number, step: number, t: number[], columns: Record<string, (number|null)[]>, overall: Record<string, string>}} Data
+ *   from, to, start, t: unix seconds; the n-th entry of each column belongs to the n-th of t;
+ *   overall: what the legend says while nothing is pointed at, where it isn't the newest value.
  */
 export class TimeChart {
   /**
@@ -39,6 +44,7 @@ export class TimeChart {
     /** @type {Data|null} */
     this.data = null;
     this.width = 0;
+    this.right = EDGE.right + (options.lines.length > 1 ? NAMES_WIDTH : 0);
     this.values = options.lines.map(() => el("output", { class: "value" }, "–"));
     const legend = el("ul", { class: "legend" }, ...options.lines.map((line, index) =>
       el("li", {}, svg("svg", { class: "swatch", width: 22, height: 8, "aria-hidden": "true" },
@@ -80,7 +86,7 @@ export class TimeChart {
   draw() {
     const { data, width } = this;
     if (!data || width === 0) return;
-    const right = width - EDGE.right;
+    const right = width - this.right;
     const bottom = HEIGHT - EDGE.bottom;
     const span = Math.max(data.to - data.from, 1);
     this.x = (t) => EDGE.left + ((t - data.from) / span) * (right - EDGE.left);
@@ -101,6 +107,7 @@ export class TimeChart {
       svg("text", { class: "axis unit", x: right, y: HEIGHT - 5, "text-anchor": "end" }, "time since start, m:s"),
       ...this.options.lines.map((line, index) =>
         svg("path", { class: `line l${index}`, d: path(data, data.columns[line.key] ?? [], this.x, y) })),
+      ...(this.options.lines.length > 1 ? names(data, this.options.lines, right, y) : []),
       data.t.length === 0 ? svg("text", { class: "axis", x: (EDGE.left + right) / 2, y: (EDGE.top + bottom) / 2, "text-anchor": "middle" }, "nothing measured") : null,
       this.pointer);
     this.read();
@@ -114,7 +121,8 @@ export class TimeChart {
     const index = pointed ? nearest(data.t, /** @type {number} */ (options.cursor.t)) : data.t.length - 1;
     const t = data.t[index];
     options.lines.forEach((line, place) => {
-      this.values[place].textContent = options.format(index < 0 ? null : data.columns[line.key]?.[index]);
+      const overall = pointed ? undefined : data.overall[line.key];
+      this.values[place].textContent = overall ?? options.format(index < 0 ? null : data.columns[line.key]?.[index]);
     });
     const shown = pointed && t !== undefined;
     this.moment.textContent = shown ? `${elapsed(t - data.start)} · ${timeOfDay(t * 1000)}` : "";
@@ -130,7 +138,7 @@ export class TimeChart {
     const { data } = this;
     if (!data || data.t.length === 0) return;
     const box = this.canvas.getBoundingClientRect();
-    const share = (event.clientX - box.left - EDGE.left) / (this.width - EDGE.left - EDGE.right);
+    const share = (event.clientX - box.left - EDGE.left) / (this.width - EDGE.left - this.right);
     this.options.cursor.set(data.t[nearest(data.t, data.from + share * (data.to - data.from))]);
   }
 
@@ -171,18 +179,32 @@ function path(data, values, x, y) {
   return parts.join("");
 }
 
+/** The lines' names at their ends, apart from each other, so that colour is not the only sign. */
+function names(data, lines, right, y) {
+  const ends = lines.map((line, index) => {
+    const values = data.columns[line.key] ?? [];
+    const value = values.findLast((one) => one != null);
+    return { index, label: line.label, at: value === undefined ? null : y(value) };
+  }).filter((end) => end.at !== null).sort((a, b) => b.at - a.at);
+  let lowest = Infinity;
+  return ends.map((end) => {
+    lowest = Math.min(end.at, lowest - NAMES_GAP);
+    return svg("text", { class: `axis name n${end.index}`, x: right + 5, y: lowest + 4 }, end.label);
+  });
+}
+
 function highest(data, lines) {
   let top = 0;
   for (const line of lines) for (const value of data.columns[line.key] ?? []) if (value != null && value > top) top = value;
   return top;
 }
 
-/** Ticks from 0 to at least `top`, at 1, 2 or 5 times a power of ten. */
+/** Ticks from 0 to at least `top`, at 1, 2, 2.5 or 5 times a power of ten. */
 function niceTicks(top) {
   if (!(top > 0)) return [0, 1];
   const rough = top / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? 10 * power;
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((size) => size >= rough) ?? 10 * power;
   const count = Math.ceil(top / step - 1e-9);
   return Array.from({ length: count + 1 }, (_, index) => index * step);
 }
@@ -194,10 +216,10 @@ function tickText(value, limit) {
   return String(+value.toPrecision(3));
 }
 
-/** Unix seconds at round times since the start, about one every 90 pixels. */
+/** Unix seconds at round times since the start, about one every 70 pixels. */
 function timeTicks(data, width) {
   const span = Math.max(data.to - data.from, 1);
-  const wanted = Math.max(Math.floor(width / 90), 2);
+  const wanted = Math.max(Math.floor(width / 70), 2);
   const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
   const step = steps.find((size) => span / size <= wanted) ?? 86400 * Math.ceil(span / wanted / 86400);
   const ticks = [];

@@ -1,7 +1,7 @@
 // Numbers and times as people read them. Every figure carries its unit; times carry their zone.
 
-const moment = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
+const moment = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" });
 
 /** Date and time of unix milliseconds, with the zone. @param {number|null} ms */
 export const when = (ms) => (ms == null ? "–" : moment.format(ms));
@@ -53,8 +53,12 @@ export function milliseconds(ms) {
 /** A share of one as a percentage. @param {number} share */
 export const percent = (share) => `${(share * 100).toFixed(2)} %`;
 
-/** Words for states and verdicts, and the sign that stands beside their colour. */
+/** Words for states, verdicts and outcomes, and the sign that stands beside their colour. */
 export const WORDS = {
   running: ["running", "●"], finished: ["finished", "■"], aborted: ["aborted", "▲"], lost: ["lost", "?"],
+  passed: ["passed", "✓"], crossed: ["crossed", "✗"], failing: ["some failed", "✗"],
   good: ["good", "✓"], warning: ["warning", "!"], not_reached: ["not reached", "○"], unknown: ["no data", "–"],
 };
+
+/** A target as short as it is unambiguous. @param {string|null} target */
+export const address = (target) => (target == null ? "–" : target.replace(/\/$/, ""));

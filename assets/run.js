@@ -3,7 +3,7 @@
 import { getRun, getSeries, runEvents } from "./api.js";
 import { Cursor, TimeChart } from "./chart.js";
 import { el, replace } from "./dom.js";
-import { duration, milliseconds, number, percent, when } from "./format.js";
+import { address, duration, milliseconds, number, percent, when } from "./format.js";
 import { badge, failure, table, tagList } from "./parts.js";
 import { RunSeries } from "./series.js";
 
@@ -106,10 +106,16 @@ class RunPage {
 
   draw() {
     const series = /** @type {RunSeries} */ (this.series);
-    this.charts.vus.set(series.chart("vus", { vus: (row) => row.max }));
-    this.charts.rate.set(series.chart("http_reqs", { rate: (row) => row.sum / row.seconds }, "zeros"));
-    this.charts.failures.set(series.chart("http_req_failed", { failures: (row) => row.sum / row.seconds }, "zeros"));
-    this.charts.latency.set(series.chart("http_req_duration", { p50: (row) => row.p50, p95: (row) => row.p95, p99: (row) => row.p99 }));
+    const total = (metric) => series.window(metric);
+    const length = Math.max(series.length(), 1);
+    this.charts.vus.set(series.chart("vus", { vus: (row) => row.max }, "gaps", { vus: (top) => `max ${number(top)}` }));
+    this.charts.rate.set(series.chart("http_reqs", { rate: (row) => row.sum / row.seconds }, "zeros",
+      total("http_reqs") && { rate: () => `mean ${number(total("http_reqs").sum / length)}` }));
+    this.charts.failures.set(series.chart("http_req_failed", { failures: (row) => row.sum / row.seconds }, "zeros",
+      total("http_req_failed") && { failures: () => `${number(total("http_req_failed").sum)} in all` }));
+    const whole = total("http_req_duration");
+    this.charts.latency.set(series.chart("http_req_duration", { p50: (row) => row.p50, p95: (row) => row.p95, p99: (row) => row.p99 }, "gaps",
+      whole && { p50: () => milliseconds(whole.p50), p95: () => milliseconds(whole.p95), p99: () => milliseconds(whole.p99) }));
   }
 
   /** Stays with a run that goes on: new seconds at once, verdict and checks now and then. */
@@ -188,7 +194,7 @@ function heading(run) {
   const facts = [
     ["Started", when(run.started_at)],
     [run.state === "running" ? "Running for" : "Length", duration(end - run.started_at)],
-    ["Target", run.target],
+    ["Target", run.target && address(run.target)],
     ["Script", run.script_name],
     ["Exit code", run.exit_code],
     ["Ended because", run.abort ?? run.failure],
@@ -213,13 +219,13 @@ function verdictPart(run) {
 function thresholdPart(run) {
   const title = el("h2", {}, "Thresholds");
   if (run.threshold_verdicts?.length > 0) {
-    const rows = run.threshold_verdicts.map((one) => [badge(one.ok ? "good" : "warning"), el("code", {}, one.metric), el("code", {}, one.source), one.ok ? "passed" : "crossed"]);
-    return [title, table(/** @type {any} */ ([["Result"], ["Metric"], ["Threshold"], ["Outcome"]]), rows, "Thresholds")];
+    const rows = run.threshold_verdicts.map((one) => [badge(one.ok ? "passed" : "crossed"), el("code", {}, one.metric), el("code", {}, one.source)]);
+    return [title, table(/** @type {any} */ ([["Result"], ["Metric", "long"], ["Threshold", "long"]]), rows, "Thresholds")];
   }
   const pending = Object.entries(run.thresholds ?? {}).flatMap(([metric, list]) => [list].flat().map((source) =>
     [el("code", {}, metric), el("code", {}, typeof source === "string" ? source : source.threshold ?? JSON.stringify(source))]));
   if (pending.length === 0) return [title, el("p", { class: "muted" }, "This run has none.")];
-  return [title, table(/** @type {any} */ ([["Metric"], ["Threshold"]]), pending, "Thresholds"),
+  return [title, table(/** @type {any} */ ([["Metric", "long"], ["Threshold", "long"]]), pending, "Thresholds"),
     el("p", { class: "muted" }, isOpen(run) ? "Evaluated at the end of the run." : "The run ended without an evaluation.")];
 }
 
@@ -228,7 +234,7 @@ function checkPart(checks) {
   if (checks.length === 0) return [title, el("p", { class: "muted" }, "This run has none.")];
   const rows = checks.map((check) => {
     const all = check.passes + check.fails;
-    return [badge(check.fails === 0 ? "good" : "warning"), check.name, (check.group ?? "").split("::").filter(Boolean).join(" › "),
+    return [badge(check.fails === 0 ? "passed" : "failing"), check.name, (check.group ?? "").split("::").filter(Boolean).join(" › "),
       number(check.passes), number(check.fails), all === 0 ? "–" : percent(check.passes / all)];
   });
   const columns = /** @type {any} */ ([["Result"], ["Check", "long"], ["Group"], ["Passed", "figure"], ["Failed", "figure"], ["Passed, %", "figure"]]);

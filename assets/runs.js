@@ -2,7 +2,7 @@
 
 import { listRuns } from "./api.js";
 import { el, replace } from "./dom.js";
-import { duration, when } from "./format.js";
+import { address, duration, when } from "./format.js";
 import { badge, failure, table, tagList } from "./parts.js";
 
 /** Time between two looks while the page is visible. */
@@ -65,10 +65,10 @@ function content(page, query) {
     when(run.started_at),
     duration((run.finished_at ?? run.seen_at) - run.started_at),
     run.exit_code ?? "–",
-    run.target ?? "–",
+    el("span", { class: "target", title: run.target }, address(run.target)),
     tagList(run.tags) ?? "",
   ]);
-  const columns = [["Name"], ["State"], ["Verdict"], ["Started"], ["Length", "figure"], ["Exit code", "figure"], ["Target", "long"], ["Tags"]];
+  const columns = [["Name"], ["State"], ["Verdict"], ["Started"], ["Length", "figure"], ["Exit code", "figure"], ["Target"], ["Tags", "long"]];
   const older = new URLSearchParams(query);
   older.set("before", page.next_before);
   return [

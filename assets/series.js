@@ -16,6 +16,8 @@ export class RunSeries {
     this.step = 1;
     /** @type {Map<string, Map<number, any>>} rows by metric and second */
     this.metrics = new Map();
+    /** @type {Map<string, any>} */
+    this.windows = new Map();
     this.last = 0;
   }
 
@@ -25,6 +27,19 @@ export class RunSeries {
     this.step = answer.step;
     this.metrics.clear();
     this.take(answer);
+    // Totals come from merged histograms; they hold only while nothing has been added.
+    this.windows = new Map(answer.metrics.map((metric) => [metric.metric, metric.window]));
+  }
+
+  /** The whole run as one step, if it is over and was read as a whole. @param {string} metric */
+  window(metric) {
+    return this.run.finished_at ? this.windows.get(metric) ?? null : null;
+  }
+
+  /** Length of the run in seconds, as far as it is known. */
+  length() {
+    const end = this.run.finished_at ?? this.run.seen_at;
+    return (end - this.run.started_at) / 1000;
   }
 
   /**
@@ -54,8 +69,9 @@ export class RunSeries {
    * @param {string} metric
    * @param {Record<string, (row: any) => number|null>} columns
    * @param {"gaps"|"zeros"} [missing] what seconds without a point mean
+   * @param {Record<string, (highest: number) => string>|null} [overall] what to say of a column as a whole
    */
-  chart(metric, columns, missing = "gaps") {
+  chart(metric, columns, missing = "gaps", overall = null) {
     const start = Math.floor(this.run.started_at / 1000);
     const known = this.metrics.get(metric) ?? new Map();
     const rows = [...known.values()].sort((a, b) => a.t - b.t);
@@ -66,8 +82,11 @@ export class RunSeries {
       rows.sort((a, b) => a.t - b.t);
     }
     const end = this.run.finished_at ? Math.ceil(this.run.finished_at / 1000) : this.last;
-    const data = { from: Math.min(start, rows[0]?.t ?? start), to: Math.max(end, this.last, start + 10), start, step: this.step, t: rows.map((row) => row.t), columns: {} };
-    for (const [name, of] of Object.entries(columns)) data.columns[name] = rows.map(of);
+    const data = { from: Math.min(start, rows[0]?.t ?? start), to: Math.max(end, this.last, start + 10), start, step: this.step, t: rows.map((row) => row.t), columns: {}, overall: {} };
+    for (const [name, of] of Object.entries(columns)) {
+      data.columns[name] = rows.map(of);
+      if (overall?.[name] && rows.length > 0) data.overall[name] = overall[name](Math.max(...data.columns[name]));
+    }
     return data;
   }
 
