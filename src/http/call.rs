@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,8 +10,8 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use hyper::Uri;
 use hyper::header::{HeaderMap, HeaderName};
-use hyper::{Method, Uri};
 use percent_encoding::percent_decode_str;
 
 use crate::http::error::ApiError;
@@ -25,11 +24,9 @@ pub(crate) struct Call(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     route: &'static Route,
-    method: Method,
     parameter: String,
     uri: Uri,
     headers: HeaderMap,
-    peer: SocketAddr,
     request_id: RequestId,
 }
 
@@ -44,16 +41,22 @@ impl Call {
             .decode_utf8()
             .map_err(|_| ApiError::invalid_query("id", "the path is not UTF-8 once decoded"))?
             .into_owned();
-        let CallRequest { method, uri, headers, peer, request_id } = request;
-        Ok(Call(Arc::new(Parts { route, method, parameter, uri, headers, peer, request_id })))
+        let CallRequest {
+            uri,
+            headers,
+            request_id,
+        } = request;
+        Ok(Call(Arc::new(Parts {
+            route,
+            parameter,
+            uri,
+            headers,
+            request_id,
+        })))
     }
 
     pub(crate) fn route(&self) -> &'static Route {
         self.0.route
-    }
-
-    pub(crate) fn is_head(&self) -> bool {
-        self.0.method == Method::HEAD
     }
 
     /// The template's one parameter, decoded; "" where the template has none.
@@ -74,10 +77,6 @@ impl Call {
         &self.0.headers
     }
 
-    pub(crate) fn peer(&self) -> SocketAddr {
-        self.0.peer
-    }
-
     pub(crate) fn request_id(&self) -> RequestId {
         self.0.request_id
     }
@@ -86,10 +85,8 @@ impl Call {
 /// What [`Call::new`] takes over from a request.
 #[derive(Debug)]
 pub(crate) struct CallRequest {
-    pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
-    pub(crate) peer: SocketAddr,
     pub(crate) request_id: RequestId,
 }
 
@@ -119,7 +116,9 @@ impl<'u> Query<'u> {
         min: i64,
         max: i64,
     ) -> Result<Option<i64>, ApiError> {
-        let Some(text) = self.get(name)? else { return Ok(None) };
+        let Some(text) = self.get(name)? else {
+            return Ok(None);
+        };
         match text.parse::<i64>() {
             Ok(value) if (min..=max).contains(&value) => Ok(Some(value)),
             _ if max == i64::MAX => Err(ApiError::invalid_query(
@@ -167,11 +166,17 @@ impl RequestIds {
     pub(crate) fn new() -> RequestIds {
         // The low half of a UUIDv7 is random.
         let random = uuid::Uuid::now_v7().as_u128() as u32;
-        RequestIds { process: random, next: AtomicU64::new(1) }
+        RequestIds {
+            process: random,
+            next: AtomicU64::new(1),
+        }
     }
 
     pub(crate) fn next(&self) -> RequestId {
-        RequestId { process: self.process, number: self.next.fetch_add(1, Ordering::Relaxed) }
+        RequestId {
+            process: self.process,
+            number: self.next.fetch_add(1, Ordering::Relaxed),
+        }
     }
 }
 
@@ -237,22 +242,32 @@ mod tests {
     use super::*;
 
     fn parts(texts: &'static [&'static str]) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
-        stream::iter(texts.iter().map(|text| Ok(Bytes::from_static(text.as_bytes()))))
+        stream::iter(
+            texts
+                .iter()
+                .map(|text| Ok(Bytes::from_static(text.as_bytes()))),
+        )
     }
 
     #[tokio::test]
     async fn body_is_limited_by_what_is_really_read() {
         let second = Duration::from_secs(1);
-        let body = read_body(parts(&["ab", "cd", "e"]), 5, second).await.expect("five fit");
+        let body = read_body(parts(&["ab", "cd", "e"]), 5, second)
+            .await
+            .expect("five fit");
         assert_eq!(body, "abcde");
-        let error = read_body(parts(&["ab", "cd", "ef"]), 5, second).await.expect_err("six don't");
+        let error = read_body(parts(&["ab", "cd", "ef"]), 5, second)
+            .await
+            .expect_err("six don't");
         assert_eq!(error.status(), 413);
     }
 
     #[tokio::test(start_paused = true)]
     async fn slow_body_is_a_request_timeout() {
         let never = parts(&["{"]).chain(stream::pending());
-        let error = read_body(never, 5, Duration::from_secs(30)).await.expect_err("too slow");
+        let error = read_body(never, 5, Duration::from_secs(30))
+            .await
+            .expect_err("too slow");
         assert_eq!(error.status(), 408);
     }
 
@@ -264,7 +279,13 @@ mod tests {
         assert_eq!(get("x").as_deref(), Some("1 2"));
         assert_eq!(get("missing"), None);
         assert_eq!(query.get("bad").expect_err("not UTF-8").status(), 400);
-        assert_eq!(query.integer("after", 0, i64::MAX).expect("a number"), Some(7));
-        assert_eq!(query.integer("x", 0, 9).expect_err("no number").status(), 400);
+        assert_eq!(
+            query.integer("after", 0, i64::MAX).expect("a number"),
+            Some(7)
+        );
+        assert_eq!(
+            query.integer("x", 0, 9).expect_err("no number").status(),
+            400
+        );
     }
 }

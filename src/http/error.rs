@@ -51,13 +51,21 @@ impl ApiError {
 
     /// Not JSON, with the place. Line and column count from 1.
     pub(crate) fn invalid_json(reason: impl fmt::Display, line: usize, column: usize) -> ApiError {
-        ApiError::new(400, "INVALID_JSON", format!("{reason} at line {line} column {column}"))
+        ApiError::new(
+            400,
+            "INVALID_JSON",
+            format!("{reason} at line {line} column {column}"),
+        )
     }
 
     /// A `serde_json` failure; those of syntax carry their place.
     pub(crate) fn from_json(error: &serde_json::Error) -> ApiError {
         let text = error.to_string();
-        let reason = text.split(" at line ").next().unwrap_or_default().to_owned();
+        let reason = text
+            .split(" at line ")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
         ApiError::invalid_json(reason, error.line(), error.column())
     }
 
@@ -92,7 +100,11 @@ impl ApiError {
     }
 
     pub(crate) fn message_not_found(id: &str) -> ApiError {
-        ApiError::new(404, "MESSAGE_NOT_FOUND", format!("no message has the id {id:?}"))
+        ApiError::new(
+            404,
+            "MESSAGE_NOT_FOUND",
+            format!("no message has the id {id:?}"),
+        )
     }
 
     pub(crate) fn run_not_found(id: &str) -> ApiError {
@@ -120,7 +132,11 @@ impl ApiError {
     }
 
     pub(crate) fn too_large(what: &str, bytes: usize, limit: usize) -> ApiError {
-        ApiError::new(413, "TOO_LARGE", format!("{what} is {bytes} bytes; the limit is {limit}"))
+        ApiError::new(
+            413,
+            "TOO_LARGE",
+            format!("{what} is {bytes} bytes; the limit is {limit}"),
+        )
     }
 
     /// A body over its limit. How much more would have come is not known.
@@ -144,7 +160,9 @@ impl ApiError {
     }
 
     pub(crate) fn draining() -> ApiError {
-        ApiError::new(503, "DRAINING", "the relay is stopping").retry_after(5).closing()
+        ApiError::new(503, "DRAINING", "the relay is stopping")
+            .retry_after(5)
+            .closing()
     }
 
     pub(crate) fn overloaded(what: impl fmt::Display) -> ApiError {
@@ -161,7 +179,8 @@ impl ApiError {
 
     /// A failed sync: no answer at all, the connection closes.
     pub(crate) fn outcome_unknown() -> ApiError {
-        let mut error = ApiError::new(500, "OUTCOME_UNKNOWN", "the sync of a commit failed").closing();
+        let mut error =
+            ApiError::new(500, "OUTCOME_UNKNOWN", "the sync of a commit failed").closing();
         error.unanswered = true;
         error
     }
@@ -193,6 +212,11 @@ impl ApiError {
 
     pub(crate) fn is_unanswered(&self) -> bool {
         self.unanswered
+    }
+
+    /// Refused because something is at its limit that will have room again soon.
+    pub(crate) fn is_overload(&self) -> bool {
+        self.code == "OVERLOADED"
     }
 
     fn retry_after(mut self, seconds: u32) -> ApiError {

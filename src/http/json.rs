@@ -53,10 +53,19 @@ fn escape(out: &mut Vec<u8>, byte: u8) {
 mod tests {
     #[test]
     fn strings_read_back_as_they_were() {
-        for text in ["", "plain", "q\"b\\s", "a\nb\tc\rd\u{1}\u{1f}", "ünïcode \u{1F600}"] {
+        for text in [
+            "",
+            "plain",
+            "q\"b\\s",
+            "a\nb\tc\rd\u{1}\u{1f}",
+            "ünïcode \u{1F600}",
+        ] {
             let mut out = Vec::new();
             super::string(&mut out, text);
-            assert_eq!(serde_json::from_slice::<String>(&out).expect("valid JSON"), text);
+            assert_eq!(
+                serde_json::from_slice::<String>(&out).expect("valid JSON"),
+                text
+            );
         }
     }
 }

@@ -1,5 +1,10 @@
 //! Answers that say yes.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use futures_util::Stream;
 use hyper::StatusCode;
@@ -49,12 +54,25 @@ pub(crate) fn text(content_type: &'static str, body: impl Into<Bytes>) -> Respon
 /// Server-sent events: `events` yields finished event text. Proxies must neither cache nor buffer.
 pub(crate) fn event_stream<S>(events: S) -> Response
 where
-    S: Stream<Item = Result<Bytes, std::convert::Infallible>> + Send + Sync + 'static,
+    S: Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
 {
+    let events = Shareable(Mutex::new(Box::pin(events)));
     let mut response = warp::reply::stream(events).into_response();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
+}
+
+/// warp wants a stream that is `Sync`, though only one task ever polls it.
+struct Shareable<S>(Mutex<Pin<Box<S>>>);
+
+impl<S: Stream> Stream for Shareable<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let events = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        events.as_mut().poll_next(context)
+    }
 }

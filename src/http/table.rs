@@ -1,13 +1,13 @@
 //! The one route table: method, template, auth rule, body limit. It drives routing, 404 versus
 //! 405 with `Allow`, metric labels, the OpenAPI test and (with tokens) the authorization matrix.
 //!
-//! A row without a wired handler, or a handler without a row, fails a test in `http`.
+//! A row without a handler does not compile: `filters` matches over [`RouteId`].
 
 use hyper::Method;
 
 use crate::limits::{BATCH_BODY_BYTES_MAX, Limits};
 
-/// Names a row; handlers are wired by it.
+/// Names a row; `filters` maps it to its handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RouteId {
     PostMessage,
@@ -98,30 +98,126 @@ pub(crate) static ROUTES: &[Route] = {
     use BodyLimit as B;
     use RouteId as R;
     &[
-        row(R::PostMessage, Method::POST, "/api/v1/messages", A::User, B::Message),
-        row(R::GetMessage, Method::GET, "/api/v1/messages/{id}", A::User, B::None),
-        row(R::ListMessages, Method::GET, "/api/v1/messages", A::User, B::None),
-        row(R::AckMessages, Method::POST, "/api/v1/messages/ack", A::User, B::Message),
-        row(R::PostBatch, Method::POST, "/api/v1/messages/batch", A::User, B::Batch),
+        row(
+            R::PostMessage,
+            Method::POST,
+            "/api/v1/messages",
+            A::User,
+            B::Message,
+        ),
+        row(
+            R::GetMessage,
+            Method::GET,
+            "/api/v1/messages/{id}",
+            A::User,
+            B::None,
+        ),
+        row(
+            R::ListMessages,
+            Method::GET,
+            "/api/v1/messages",
+            A::User,
+            B::None,
+        ),
+        row(
+            R::AckMessages,
+            Method::POST,
+            "/api/v1/messages/ack",
+            A::User,
+            B::Message,
+        ),
+        row(
+            R::PostBatch,
+            Method::POST,
+            "/api/v1/messages/batch",
+            A::User,
+            B::Batch,
+        ),
         row(R::Health, Method::GET, "/health", A::Probe, B::None),
-        row(R::PushSamples, Method::POST, "/api/v1/runs/{id}/samples", A::Reporter, B::Run),
-        row(R::DeleteMessage, Method::DELETE, "/api/v1/messages/{id}", A::User, B::None),
+        row(
+            R::PushSamples,
+            Method::POST,
+            "/api/v1/runs/{id}/samples",
+            A::Reporter,
+            B::Run,
+        ),
+        row(
+            R::DeleteMessage,
+            Method::DELETE,
+            "/api/v1/messages/{id}",
+            A::User,
+            B::None,
+        ),
         row(R::Stream, Method::GET, "/api/v1/stream", A::User, B::None),
         row(R::Socket, Method::GET, "/api/v1/ws", A::User, B::None),
         row(R::Ready, Method::GET, "/ready", A::Probe, B::None),
         row(R::Status, Method::GET, "/api/v1/status", A::Status, B::None),
         row(R::Metrics, Method::GET, "/metrics", A::Monitor, B::None),
-        row(R::RegisterRun, Method::POST, "/api/v1/runs", A::Reporter, B::Run),
-        row(R::ImportRun, Method::POST, "/api/v1/runs/import", A::Reporter, B::Run),
-        row(R::FinishRun, Method::POST, "/api/v1/runs/{id}/finish", A::Reporter, B::Run),
-        row(R::ListRuns, Method::GET, "/api/v1/runs", A::RunReader, B::None),
-        row(R::RunSeries, Method::GET, "/api/v1/runs/{id}/series", A::RunReader, B::None),
-        row(R::RunEvents, Method::GET, "/api/v1/runs/{id}/events", A::RunReader, B::None),
-        row(R::GetRun, Method::GET, "/api/v1/runs/{id}", A::RunReader, B::None),
-        row(R::DeleteRun, Method::DELETE, "/api/v1/runs/{id}", A::Admin, B::None),
+        row(
+            R::RegisterRun,
+            Method::POST,
+            "/api/v1/runs",
+            A::Reporter,
+            B::Run,
+        ),
+        row(
+            R::ImportRun,
+            Method::POST,
+            "/api/v1/runs/import",
+            A::Reporter,
+            B::Run,
+        ),
+        row(
+            R::FinishRun,
+            Method::POST,
+            "/api/v1/runs/{id}/finish",
+            A::Reporter,
+            B::Run,
+        ),
+        row(
+            R::ListRuns,
+            Method::GET,
+            "/api/v1/runs",
+            A::RunReader,
+            B::None,
+        ),
+        row(
+            R::RunSeries,
+            Method::GET,
+            "/api/v1/runs/{id}/series",
+            A::RunReader,
+            B::None,
+        ),
+        row(
+            R::RunEvents,
+            Method::GET,
+            "/api/v1/runs/{id}/events",
+            A::RunReader,
+            B::None,
+        ),
+        row(
+            R::GetRun,
+            Method::GET,
+            "/api/v1/runs/{id}",
+            A::RunReader,
+            B::None,
+        ),
+        row(
+            R::DeleteRun,
+            Method::DELETE,
+            "/api/v1/runs/{id}",
+            A::Admin,
+            B::None,
+        ),
         row(R::OpenApi, Method::GET, "/openapi.json", A::Nobody, B::None),
         row(R::Page, Method::GET, "/", A::Nobody, B::None),
-        row(R::PageByName, Method::GET, "/index.html", A::Nobody, B::None),
+        row(
+            R::PageByName,
+            Method::GET,
+            "/index.html",
+            A::Nobody,
+            B::None,
+        ),
         row(R::Asset, Method::GET, "/assets/{file}", A::Nobody, B::None),
     ]
 };
@@ -138,7 +234,11 @@ pub(crate) enum Lookup<'p> {
 
 /// Path first, then method. HEAD is GET without the body.
 pub(crate) fn lookup<'p>(method: &Method, path: &'p str) -> Lookup<'p> {
-    let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+    let wanted = if *method == Method::HEAD {
+        &Method::GET
+    } else {
+        method
+    };
     for route in ROUTES {
         if route.method == *wanted
             && let Some(parameter) = route.matches(path)
@@ -147,7 +247,11 @@ pub(crate) fn lookup<'p>(method: &Method, path: &'p str) -> Lookup<'p> {
         }
     }
     let allow = allowed(path);
-    if allow.is_empty() { Lookup::NoSuchPath } else { Lookup::OtherMethod(allow) }
+    if allow.is_empty() {
+        Lookup::NoSuchPath
+    } else {
+        Lookup::OtherMethod(allow)
+    }
 }
 
 impl Route {
@@ -193,8 +297,20 @@ const fn row(
         at += 1;
     }
     let (before, _) = template.split_at(open);
-    let after = if close == bytes.len() { None } else { Some(template.split_at(close + 1).1) };
-    Route { id, method, template, access, body, before, after }
+    let after = if close == bytes.len() {
+        None
+    } else {
+        Some(template.split_at(close + 1).1)
+    };
+    Route {
+        id,
+        method,
+        template,
+        access,
+        body,
+        before,
+        after,
+    }
 }
 
 #[cfg(test)]
@@ -210,7 +326,10 @@ mod tests {
 
     #[test]
     fn literal_and_parameter_rows_are_told_apart_by_method() {
-        assert_eq!(found(Method::POST, "/api/v1/messages/ack").0, RouteId::AckMessages);
+        assert_eq!(
+            found(Method::POST, "/api/v1/messages/ack").0,
+            RouteId::AckMessages
+        );
         // A message may be called "ack".
         assert_eq!(
             found(Method::GET, "/api/v1/messages/ack"),
@@ -230,15 +349,27 @@ mod tests {
             panic!("PUT on a message")
         };
         assert_eq!(allow, "DELETE, GET, HEAD");
-        for path in ["/api/v1/messages/", "/api/v1/messages/a/b", "/nope", "//", "/api/v1"] {
-            assert!(matches!(lookup(&Method::GET, path), Lookup::NoSuchPath), "{path}");
+        for path in [
+            "/api/v1/messages/",
+            "/api/v1/messages/a/b",
+            "/nope",
+            "//",
+            "/api/v1",
+        ] {
+            assert!(
+                matches!(lookup(&Method::GET, path), Lookup::NoSuchPath),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn no_row_is_hidden_by_an_earlier_one() {
         for route in ROUTES {
-            let path = route.template.replace("{id}", "some-id").replace("{file}", "some.css");
+            let path = route
+                .template
+                .replace("{id}", "some-id")
+                .replace("{file}", "some.css");
             assert_eq!(found(route.method.clone(), &path).0, route.id, "{path}");
         }
     }

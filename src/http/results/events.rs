@@ -6,14 +6,9 @@
 //! page that comes back reads the series from the last second that it has.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::sync::Mutex;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::Stream;
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
@@ -58,7 +53,7 @@ pub(crate) async fn events(
         let bytes = feed.next().await?;
         Some((Ok(bytes), feed))
     });
-    Ok(reply::event_stream(Shareable(Mutex::new(Box::pin(events)))))
+    Ok(reply::event_stream(events))
 }
 
 struct Feed {
@@ -125,21 +120,4 @@ impl Feed {
 fn event(name: &str, body: &impl Serialize) -> Bytes {
     let body = serde_json::to_string(body).expect("wire structs have string keys");
     format!("event: {name}\ndata: {body}\n\n").into()
-}
-
-type Events = Pin<Box<dyn Stream<Item = Result<Bytes, Infallible>> + Send>>;
-
-/// warp wants a stream that is `Sync`, though only one task ever polls it.
-struct Shareable(Mutex<Events>);
-
-impl Stream for Shareable {
-    type Item = Result<Bytes, Infallible>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let events = self
-            .0
-            .get_mut()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        events.as_mut().poll_next(context)
-    }
 }
