@@ -6,6 +6,7 @@
 pub mod builtin_scripts;
 pub mod executor;
 pub mod exit;
+pub mod client;
 pub mod js;
 pub mod metrics;
 pub mod options;

@@ -3,7 +3,18 @@
 //! Owns everything that knows QuickJS. Knows nothing of schedules, outputs or thresholds.
 
 pub mod error;
+mod events;
+mod exception;
+mod ffi;
+pub(crate) mod host;
+mod library;
+mod loader;
+pub(crate) mod machine;
+mod modules;
 pub mod program;
+mod tagging;
+
+pub(crate) use ffi::buffer_bytes;
 
 pub use error::{Location, ScriptError};
 pub use program::{Program, ScriptSource, VmSettings};

@@ -1,11 +1,20 @@
 //! A script with everything it imports, read and compiled once and shared by all worker threads.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use rquickjs::Value;
 
 use super::ScriptError;
+use super::host::Host;
+use super::library::Library;
+use super::machine::{Machine, Script};
 use crate::load::metrics::Registry;
+use crate::load::vu::coroutine::{Ended, Fiber, Suspender};
 
 /// A script's text and where it came from.
 #[derive(Clone, Debug)]
@@ -31,6 +40,14 @@ impl VmSettings {
 
 /// A compiled script. Immutable; shared by `Arc`.
 pub struct Program {
+    pub(crate) library: Arc<Library>,
+    pub(crate) registry: Registry,
+    options_json: Option<String>,
+    exports: Vec<String>,
+}
+
+/// What VU 0 finds in the script.
+struct Found {
     options_json: Option<String>,
     exports: Vec<String>,
 }
@@ -47,8 +64,38 @@ impl Program {
         registry: &Registry,
         settings: &VmSettings,
     ) -> Result<Program, ScriptError> {
-        let _ = (source, env, registry, settings);
-        unimplemented!()
+        let library = Arc::new(Library::new(main_name(&source.path), env));
+        let suspender = Suspender::new();
+        let host = Host::loading(suspender.clone(), library.clone(), registry.clone());
+        let found = Rc::new(RefCell::new(None));
+        let finding = found.clone();
+        let vm = settings.clone();
+        let body = move || {
+            let result = find(Rc::new(host), &vm, &source.text);
+            *finding.borrow_mut() = Some(result);
+        };
+        let mut fiber = Fiber::new(settings.stack_bytes, suspender, body)
+            .map_err(|error| ScriptError::Vm(error.to_string()))?;
+        let mut context = Context::from_waker(Waker::noop());
+        // Init code waits for nothing; it only gives up its slice now and then.
+        let ended = loop {
+            if let Poll::Ready(ended) = fiber.poll(&mut context) {
+                break ended;
+            }
+        };
+        let result = found.borrow_mut().take();
+        let found = match (ended, result) {
+            (Ended::Returned, Some(result)) => result?,
+            (Ended::Panicked(text), _) => return Err(ScriptError::Vm(text)),
+            _ => return Err(ScriptError::Aborted("init code was interrupted".to_owned())),
+        };
+        library.seal();
+        Ok(Program {
+            library,
+            registry: registry.clone(),
+            options_json: found.options_json,
+            exports: found.exports,
+        })
     }
 
     /// `JSON.stringify(options)` of the script, if it exports options.
@@ -59,5 +106,119 @@ impl Program {
     /// Names of the exported functions: `default`, `setup`, scenario functions and so on.
     pub fn exports(&self) -> &[String] {
         &self.exports
+    }
+}
+
+fn find(host: Rc<Host>, settings: &VmSettings, text: &str) -> Result<Found, ScriptError> {
+    let machine = Machine::new(&host, settings)?;
+    machine.with(|ctx| {
+        let script = Script::load(&ctx, &host, Some(text))?;
+        let mut exports = Vec::new();
+        for key in script.exports.keys::<String>() {
+            let key = key.map_err(|error| ScriptError::Vm(error.to_string()))?;
+            let value: Result<Value<'_>, _> = script.exports.get(key.as_str());
+            if value.is_ok_and(|value| value.is_function()) {
+                exports.push(key);
+            }
+        }
+        if exports.is_empty() {
+            return Err(ScriptError::NoExports);
+        }
+        let options: Value<'_> = script
+            .exports
+            .get("options")
+            .map_err(|error| ScriptError::Vm(error.to_string()))?;
+        Ok(Found {
+            options_json: script.stringify(options)?,
+            exports,
+        })
+    })
+}
+
+/// The entry module's name as it stands in error messages: a file's absolute path, or the bare
+/// name of a built-in script.
+fn main_name(path: &Path) -> String {
+    let absolute = path
+        .exists()
+        .then(|| std::path::absolute(path).ok())
+        .flatten();
+    absolute.unwrap_or(path.to_owned()).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Program, ScriptError> {
+        let source = ScriptSource {
+            path: "test.js".into(),
+            text: text.to_owned(),
+        };
+        let settings = VmSettings {
+            memory_bytes_max: VmSettings::MEMORY_BYTES_DEFAULT,
+            stack_bytes: VmSettings::STACK_BYTES_DEFAULT,
+        };
+        let env = Arc::new(BTreeMap::from([("NAME".to_owned(), "value".to_owned())]));
+        Program::load(source, env, &Registry::new(), &settings)
+    }
+
+    #[test]
+    fn options_and_exports_are_found() {
+        let program = load(
+            "import http from 'k6/http'; import { Trend } from 'k6/metrics';
+             new Trend('mine', true);
+             export const options = { vus: 2, tags: { n: __ENV.NAME } };
+             export default function () {} export function setup() {}",
+        )
+        .expect("a script");
+        assert_eq!(
+            program.options_json(),
+            Some(r#"{"vus":2,"tags":{"n":"value"}}"#)
+        );
+        let mut exports = program.exports().to_vec();
+        exports.sort();
+        assert_eq!(exports, ["default", "setup"]);
+        assert!(program.registry.by_name("mine").is_some());
+    }
+
+    #[test]
+    fn syntax_errors_name_their_place() {
+        let error = load("export default function () {\n  let x = ;\n}").err();
+        let Some(ScriptError::Syntax { at, .. }) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!((at.file.as_str(), at.line), ("test.js", 2));
+    }
+
+    #[test]
+    fn init_code_must_not_make_requests() {
+        let error =
+            load("import http from 'k6/http'; http.get('http://x'); export default () => {};");
+        let text = error.err().expect("an error").to_string();
+        assert!(text.contains("init context"), "{text}");
+        assert!(text.contains("test.js:1:"), "{text}");
+    }
+
+    #[test]
+    fn deep_recursion_is_an_exception_not_a_crash() {
+        for code in [
+            "function f() { f(); } f();",
+            "let a = []; for (let i = 0; i < 1e6; i++) a = [a]; JSON.stringify(a);",
+            "new RegExp('('.repeat(1e5) + ')'.repeat(1e5));",
+        ] {
+            let error = load(&format!("{code} export default () => {{}};"));
+            assert!(error.is_err(), "{code}");
+        }
+    }
+
+    #[test]
+    fn missing_modules_and_exports_are_said() {
+        let missing = load("import './nowhere.js'; export default () => {};");
+        let text = missing.err().expect("an error").to_string();
+        assert!(text.contains("nowhere.js"), "{text}");
+        assert!(matches!(
+            load("const x = 1;").err(),
+            Some(ScriptError::NoExports)
+        ));
     }
 }

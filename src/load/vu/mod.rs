@@ -2,7 +2,11 @@
 //!
 //! Executors know only [`pool`]; how a VU runs a script is nobody else's business.
 
+mod call;
+pub(crate) mod coroutine;
+mod life;
 pub mod pool;
 pub mod settings;
+mod worker;
 
 pub use settings::VuSettings;

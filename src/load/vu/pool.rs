@@ -7,9 +7,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
 use super::VuSettings;
+use super::call::{Call, Returned};
+use super::worker::{self, Order, Start};
 use crate::load::js::{Program, ScriptError};
 use crate::load::metrics::{SampleSink, TagSet};
 use crate::load::state::RunState;
@@ -58,24 +65,48 @@ pub struct Activation {
 }
 
 /// One activation under way. Dropping it lets the VU go on unobserved.
-pub struct Running {}
+pub struct Running {
+    orders: mpsc::UnboundedSender<Order>,
+    vu: VuId,
+    sequence: u64,
+    done: Option<oneshot::Receiver<()>>,
+}
 
 impl Running {
     /// Hard interrupt: the running iteration is cut off and not counted as complete, the VU goes
     /// back to the pool. Returns at once; [`Running::done`] tells when it has happened.
     pub fn interrupt(&self) {
-        unimplemented!()
+        let order = Order::Interrupt {
+            vu: self.vu,
+            sequence: self.sequence,
+        };
+        // A worker that has ended has no VU to interrupt.
+        let _ = self.orders.send(order);
     }
 
     /// Waits until the VU is back in the pool (or has been leaked). Cancellation safe; once it has
     /// returned it returns at once.
     pub async fn done(&mut self) {
-        unimplemented!()
+        if let Some(done) = &mut self.done {
+            // An end without a word (a VU that could not be replaced) is an end too.
+            let _ = done.await;
+            self.done = None;
+        }
     }
 }
 
-/// All VUs of a run and the worker threads that they are pinned to.
-pub struct VuPool {}
+/// All VUs of a run and the worker threads that they are pinned to. VU `n` lives on worker
+/// `n % workers`; calls outside of iterations are made on the first one.
+pub struct VuPool {
+    workers: Vec<Thread>,
+    initialized: AtomicU32,
+    next_sequence: AtomicU64,
+}
+
+struct Thread {
+    orders: mpsc::UnboundedSender<Order>,
+    handle: JoinHandle<()>,
+}
 
 impl VuPool {
     /// Starts the worker threads; no VU exists yet. `options_json` is the consolidated options
@@ -91,8 +122,36 @@ impl VuPool {
         options_json: Arc<str>,
         workers: usize,
     ) -> Result<VuPool, ScriptError> {
-        let _ = (program, settings, state, sink, options_json, workers);
-        unimplemented!()
+        let vm_error = |error: std::io::Error| ScriptError::Vm(error.to_string());
+        let mut threads = Vec::new();
+        for number in 0..workers.max(1) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(vm_error)?;
+            let (orders, inbox) = mpsc::unbounded_channel();
+            let start = Start {
+                program: program.clone(),
+                settings: settings.clone(),
+                state: state.clone(),
+                options_json: options_json.clone(),
+                sink: sink.fork(),
+            };
+            let handle = std::thread::Builder::new()
+                .name(format!("vu-worker-{number}"))
+                .spawn(move || {
+                    worker::run(&runtime, start, inbox);
+                    // A slow DNS lookup must not hold up the end.
+                    runtime.shutdown_background();
+                })
+                .map_err(vm_error)?;
+            threads.push(Thread { orders, handle });
+        }
+        Ok(VuPool {
+            workers: threads,
+            initialized: AtomicU32::new(0),
+            next_sequence: AtomicU64::new(1),
+        })
     }
 
     /// Makes VUs exist up to number `count`, spread over the workers: creates those that are
@@ -101,23 +160,53 @@ impl VuPool {
     /// # Errors
     /// The first VU's init code that failed.
     pub async fn init(&self, count: u32) -> Result<(), ScriptError> {
-        let _ = count;
-        unimplemented!()
+        let from = self.initialized.fetch_max(count, Ordering::Relaxed);
+        let mut answers = Vec::new();
+        for (place, worker) in self.workers.iter().enumerate() {
+            let vus = (from + 1..=count)
+                .filter(|vu| self.place(VuId(*vu)) == place)
+                .collect();
+            let (answer, answered) = oneshot::channel();
+            send(worker, Order::Init { vus, answer })?;
+            answers.push(answered);
+        }
+        for answered in answers {
+            answered.await.map_err(|_| lost())??;
+        }
+        Ok(())
     }
 
     /// Sends VU `vu`, which must be idle in the pool, to work for a scenario.
     pub fn activate(&self, vu: VuId, activation: Activation) -> Running {
-        let _ = (vu, activation);
-        unimplemented!()
+        let worker = &self.workers[self.place(vu)];
+        let sequence = self.next_sequence.fetch_add(1, Ordering::Relaxed);
+        let (done, is_done) = oneshot::channel();
+        let order = Order::Activate {
+            vu,
+            sequence,
+            activation,
+            done,
+        };
+        // Refused by a worker that has ended: `done` is dropped with the order, which is the end.
+        let _ = worker.orders.send(order);
+        Running {
+            orders: worker.orders.clone(),
+            vu,
+            sequence,
+            done: Some(is_done),
+        }
     }
 
-    /// Runs `setup()` in a VM of its own and returns its result as JSON.
+    /// Runs `setup()` in a VM of its own and returns its result as JSON. Dropping the future
+    /// interrupts it.
     ///
     /// # Errors
     /// The exception it threw, or that it took longer than `timeout`.
     pub async fn call_setup(&self, timeout: Duration) -> Result<Option<Arc<str>>, ScriptError> {
-        let _ = timeout;
-        unimplemented!()
+        match self.call(Call::Setup, timeout).await? {
+            Returned::Json(json) => Ok(json),
+            Returned::Files(_) => unreachable!("setup returns JSON"),
+        }
     }
 
     /// Runs `teardown(setup_data)` in a VM of its own.
@@ -129,8 +218,8 @@ impl VuPool {
         setup_data: Option<Arc<str>>,
         timeout: Duration,
     ) -> Result<(), ScriptError> {
-        let _ = (setup_data, timeout);
-        unimplemented!()
+        self.call(Call::Teardown(setup_data), timeout).await?;
+        Ok(())
     }
 
     /// Runs `handleSummary(summary)` in a VM of its own; its samples are discarded. Returns pairs
@@ -143,19 +232,71 @@ impl VuPool {
         summary_json: String,
         timeout: Duration,
     ) -> Result<Vec<(String, Vec<u8>)>, ScriptError> {
-        let _ = (summary_json, timeout);
-        unimplemented!()
+        match self
+            .call(Call::HandleSummary(summary_json), timeout)
+            .await?
+        {
+            Returned::Files(files) => Ok(files),
+            Returned::Json(_) => unreachable!("handleSummary returns files"),
+        }
     }
 
     /// Cancels what still runs, drops every VU and hands over the last samples: the pool's ends of
     /// the channel are closed when it returns. Only `call_handle_summary` and `stop` may follow.
     pub async fn drain(&self) {
-        unimplemented!()
+        let mut answers = Vec::new();
+        for worker in &self.workers {
+            let (answer, answered) = oneshot::channel();
+            if worker.orders.send(Order::Drain { answer }).is_ok() {
+                answers.push(answered);
+            }
+        }
+        for answered in answers {
+            // A worker that has ended has handed over its samples.
+            let _ = answered.await;
+        }
     }
 
     /// Cancels what still runs, drops every VU, hands over the last samples and joins the
     /// workers. VUs that do not come back within a second are leaked and counted.
     pub async fn stop(self) {
-        unimplemented!()
+        for worker in &self.workers {
+            let _ = worker.orders.send(Order::Stop);
+        }
+        let joined = tokio::task::spawn_blocking(move || {
+            for worker in self.workers {
+                if worker.handle.join().is_err() {
+                    tracing::error!("a worker thread of the load engine panicked");
+                }
+            }
+        });
+        // The blocking thread does not panic, and is not aborted.
+        let _ = joined.await;
     }
+
+    async fn call(&self, call: Call, limit: Duration) -> Result<Returned, ScriptError> {
+        let stop = CancellationToken::new();
+        let _stops_when_dropped = stop.clone().drop_guard();
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Call {
+            call,
+            limit,
+            stop,
+            answer,
+        };
+        send(&self.workers[0], order)?;
+        answered.await.map_err(|_| lost())?
+    }
+
+    fn place(&self, vu: VuId) -> usize {
+        vu.0 as usize % self.workers.len()
+    }
+}
+
+fn send(worker: &Thread, order: Order) -> Result<(), ScriptError> {
+    worker.orders.send(order).map_err(|_| lost())
+}
+
+fn lost() -> ScriptError {
+    ScriptError::Vm("its worker thread has ended".to_owned())
 }

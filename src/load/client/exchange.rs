@@ -1,0 +1,375 @@
+//! One request written and its answer read on one connection, with k6's phases.
+
+use std::io;
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+use super::connection::Connection;
+use super::{Answer, Failure, Request, Reuse};
+use crate::load::metrics::Timings;
+
+/// Largest answer head, and most header lines in it.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const HEADERS_MAX: usize = 128;
+/// Longest line that frames a chunk.
+const CHUNK_LINE_MAX: usize = 4 * 1024;
+/// Bytes asked for at a time.
+const READ_BYTES: usize = 8 * 1024;
+
+/// Whether the connection may serve another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    Yes,
+    No,
+}
+
+/// A failed exchange.
+#[derive(Debug)]
+pub(super) struct Broken {
+    pub(super) failure: Failure,
+    /// A kept connection that was closed before anything came back, and the request may be sent
+    /// again without doing its work twice.
+    pub(super) stale: bool,
+}
+
+struct Head {
+    status: u16,
+    reason: String,
+    proto: &'static str,
+    headers: Vec<(String, String)>,
+}
+
+enum Framing {
+    None,
+    Length(u64),
+    Chunked,
+    UntilClose,
+}
+
+/// Sets `sending`, `waiting` and `receiving`.
+pub(super) async fn exchange(
+    connection: &mut Connection,
+    request: &Request,
+    timings: &mut Timings,
+) -> Result<(Answer, Keep), Broken> {
+    let reused = connection.reused;
+    let repeatable = matches!(&*request.method, "GET" | "HEAD" | "OPTIONS");
+    let (remote, tls_version) = (connection.remote, connection.tls_version);
+    let (stream, buffer) = connection.io();
+    let wire = write_request(request);
+    let begun = Instant::now();
+    let broken = |error: &io::Error, stale: bool| Broken {
+        failure: Failure::exchange(error),
+        stale: stale && reused && repeatable,
+    };
+    stream
+        .write_all(&wire)
+        .await
+        .map_err(|error| broken(&error, true))?;
+    stream.flush().await.map_err(|error| broken(&error, true))?;
+    timings.sending = begun.elapsed();
+    let written = Instant::now();
+    fill(stream, buffer)
+        .await
+        .map_err(|error| broken(&error, true))?;
+    timings.waiting = written.elapsed();
+    let first_byte = Instant::now();
+    let answered = async {
+        let head = read_head(stream, buffer).await?;
+        let framing = framing(&head, &request.method)?;
+        let body = read_body(stream, buffer, &framing).await?;
+        Ok((head, framing, body))
+    };
+    let answered: Result<_, ReadError> = answered.await;
+    timings.receiving = first_byte.elapsed();
+    let (head, framing, body) = answered.map_err(|error| match error {
+        ReadError::Io(error) => broken(&error, false),
+        ReadError::Malformed(what) => Broken {
+            failure: Failure::malformed(what),
+            stale: false,
+        },
+    })?;
+    let keep = keep(&head, &framing, request.reuse);
+    Ok((
+        Answer {
+            status: head.status,
+            reason: head.reason,
+            headers: head.headers,
+            body,
+            proto: head.proto,
+            remote,
+            tls_version,
+        },
+        keep,
+    ))
+}
+
+#[derive(Debug)]
+enum ReadError {
+    Io(io::Error),
+    Malformed(&'static str),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> ReadError {
+        ReadError::Io(error)
+    }
+}
+
+fn write_request(request: &Request) -> Vec<u8> {
+    let url = &request.url;
+    let given = |name: &str| {
+        request
+            .headers
+            .iter()
+            .any(|(key, _)| key.eq_ignore_ascii_case(name))
+    };
+    let mut wire = Vec::with_capacity(256 + request.body.len());
+    let mut put = |parts: &[&str]| parts.iter().for_each(|part| wire.extend(part.as_bytes()));
+    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
+    put(&[&request.method, " ", target, " HTTP/1.1\r\n"]);
+    if !given("host") {
+        let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
+        put(&["Host: ", host, "\r\n"]);
+    }
+    for (name, value) in &request.headers {
+        put(&[name, ": ", value, "\r\n"]);
+    }
+    let has_body = matches!(&*request.method, "POST" | "PUT" | "PATCH") || !request.body.is_empty();
+    if has_body && !given("content-length") {
+        put(&["Content-Length: ", &request.body.len().to_string(), "\r\n"]);
+    }
+    if request.reuse == Reuse::Close {
+        put(&["Connection: close\r\n"]);
+    }
+    put(&["\r\n"]);
+    wire.extend_from_slice(&request.body);
+    wire
+}
+
+/// Reads more; the end of the stream is an error.
+async fn fill(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<()> {
+    buffer.reserve(READ_BYTES);
+    if stream.read_buf(buffer).await? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(())
+}
+
+/// The final head; interim ones (1xx) are skipped.
+async fn read_head(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> Result<Head, ReadError> {
+    loop {
+        if let Some((length, head)) = parse_head(buffer)? {
+            buffer.advance(length);
+            if head.status == 101 || head.status >= 200 {
+                return Ok(head);
+            }
+            continue;
+        }
+        if buffer.len() > HEAD_BYTES_MAX {
+            return Err(ReadError::Malformed("the head is too large"));
+        }
+        fill(stream, buffer).await?;
+    }
+}
+
+fn parse_head(buffer: &[u8]) -> Result<Option<(usize, Head)>, ReadError> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut response = httparse::Response::new(&mut headers);
+    let parsed = response
+        .parse(buffer)
+        .map_err(|_| ReadError::Malformed("the head cannot be parsed"))?;
+    let httparse::Status::Complete(length) = parsed else {
+        return Ok(None);
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let head = Head {
+        status: response.code.unwrap_or(0),
+        reason: response.reason.unwrap_or_default().to_owned(),
+        proto: if response.version == Some(0) {
+            "HTTP/1.0"
+        } else {
+            "HTTP/1.1"
+        },
+        headers: response
+            .headers
+            .iter()
+            .map(|header| (header.name.to_owned(), text(header.value)))
+            .collect(),
+    };
+    Ok(Some((length, head)))
+}
+
+fn header<'h>(head: &'h Head, name: &str) -> Option<&'h str> {
+    head.headers
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.as_str())
+}
+
+/// RFC 9112 §6.3.
+fn framing(head: &Head, method: &str) -> Result<Framing, ReadError> {
+    if method == "HEAD" || matches!(head.status, 101 | 204 | 304) {
+        return Ok(Framing::None);
+    }
+    let chunked = header(head, "transfer-encoding")
+        .is_some_and(|coding| coding.to_ascii_lowercase().ends_with("chunked"));
+    if chunked {
+        return Ok(Framing::Chunked);
+    }
+    match header(head, "content-length") {
+        Some(length) => length
+            .trim()
+            .parse()
+            .map(Framing::Length)
+            .map_err(|_| ReadError::Malformed("bad Content-Length")),
+        None => Ok(Framing::UntilClose),
+    }
+}
+
+async fn read_body(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    framing: &Framing,
+) -> Result<Vec<u8>, ReadError> {
+    let mut body = Vec::new();
+    match framing {
+        Framing::None => {}
+        Framing::Length(length) => take(stream, buffer, *length, &mut body).await?,
+        Framing::Chunked => read_chunks(stream, buffer, &mut body).await?,
+        Framing::UntilClose => loop {
+            body.extend_from_slice(buffer);
+            buffer.clear();
+            match fill(stream, buffer).await {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error.into()),
+            }
+        },
+    }
+    Ok(body)
+}
+
+/// Moves exactly `length` bytes.
+async fn take(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    length: u64,
+    body: &mut Vec<u8>,
+) -> Result<(), ReadError> {
+    let mut left = length;
+    loop {
+        let now = left.min(buffer.len() as u64) as usize;
+        body.extend_from_slice(&buffer[..now]);
+        buffer.advance(now);
+        left -= now as u64;
+        if left == 0 {
+            return Ok(());
+        }
+        fill(stream, buffer).await?;
+    }
+}
+
+async fn read_chunks(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    body: &mut Vec<u8>,
+) -> Result<(), ReadError> {
+    loop {
+        let line = read_line(stream, buffer).await?;
+        let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
+        let size = std::str::from_utf8(size)
+            .ok()
+            .and_then(|size| u64::from_str_radix(size.trim(), 16).ok())
+            .ok_or(ReadError::Malformed("bad chunk size"))?;
+        if size == 0 {
+            // Trailers are read and dropped.
+            while !read_line(stream, buffer).await?.is_empty() {}
+            return Ok(());
+        }
+        take(stream, buffer, size, body).await?;
+        if !read_line(stream, buffer).await?.is_empty() {
+            return Err(ReadError::Malformed("a chunk is longer than its size"));
+        }
+    }
+}
+
+/// One line without its end.
+async fn read_line(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> Result<Vec<u8>, ReadError> {
+    loop {
+        if let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
+            let line = buffer.split_to(end + 1);
+            let line = line.strip_suffix(b"\n").unwrap_or(&line);
+            return Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec());
+        }
+        if buffer.len() > CHUNK_LINE_MAX {
+            return Err(ReadError::Malformed("a chunk line is too long"));
+        }
+        fill(stream, buffer).await?;
+    }
+}
+
+fn keep(head: &Head, framing: &Framing, reuse: Reuse) -> Keep {
+    let connection = header(head, "connection").unwrap_or_default();
+    let says = |word: &str| connection.to_ascii_lowercase().contains(word);
+    let open = match head.proto {
+        "HTTP/1.0" => says("keep-alive"),
+        _ => !says("close"),
+    };
+    let framed = !matches!(framing, Framing::UntilClose) && head.status != 101;
+    if open && framed && reuse == Reuse::KeepAlive {
+        Keep::Yes
+    } else {
+        Keep::No
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(wire: &str) -> Result<(u16, Vec<u8>), ReadError> {
+        let mut stream = wire.as_bytes();
+        let mut buffer = BytesMut::new();
+        let head = read_head(&mut stream, &mut buffer).await?;
+        let framing = framing(&head, "GET")?;
+        let body = read_body(&mut stream, &mut buffer, &framing).await?;
+        Ok((head.status, body))
+    }
+
+    #[tokio::test]
+    async fn bodies_are_read_by_length_chunks_and_end() {
+        let (status, body) = read("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcX")
+            .await
+            .expect("an answer");
+        assert_eq!((status, body.as_slice()), (200, &b"abc"[..]));
+        let chunked = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n\
+             Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n1\r\nd\r\n0\r\nT: 1\r\n\r\n";
+        let (status, body) = read(chunked).await.expect("an answer");
+        assert_eq!((status, body.as_slice()), (201, &b"abcd"[..]));
+        let (_, body) = read("HTTP/1.0 200 OK\r\n\r\nrest")
+            .await
+            .expect("an answer");
+        assert_eq!(body, b"rest");
+    }
+
+    #[tokio::test]
+    async fn broken_answers_are_errors() {
+        for wire in [
+            "",
+            "nonsense\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        ] {
+            assert!(read(wire).await.is_err(), "{wire:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The event loop of one VM: timers that are due and operations that are done call back into the
+//! script, one at a time, each followed by the promise jobs that it set off.
+//!
+//! While a VU is suspended in a blocking call, completions are only queued; nothing of the script
+//! runs. An iteration has ended when nothing is pending any more.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use rquickjs::{Ctx, Function, Object, Value};
+use tokio::task::AbortHandle;
+
+use super::host::Host;
+use super::modules::http::Performed;
+
+/// A timer's place in time; the number keeps equal times in order.
+type Due = (Instant, u64);
+
+#[derive(Default)]
+pub(crate) struct Events {
+    timers: RefCell<BTreeMap<Due, u32>>,
+    due_of: RefCell<HashMap<u32, Due>>,
+    next_number: Cell<u64>,
+    done: RefCell<VecDeque<(u32, Performed)>>,
+    running: RefCell<HashMap<u32, AbortHandle>>,
+}
+
+impl Events {
+    pub(crate) fn add_timer(&self, id: u32, delay: Duration) {
+        let number = self.next_number.get();
+        self.next_number.set(number + 1);
+        let due = (Instant::now() + delay, number);
+        self.timers.borrow_mut().insert(due, id);
+        self.due_of.borrow_mut().insert(id, due);
+    }
+
+    pub(crate) fn cancel_timer(&self, id: u32) {
+        if let Some(due) = self.due_of.borrow_mut().remove(&id) {
+            self.timers.borrow_mut().remove(&due);
+        }
+    }
+
+    pub(crate) fn begin(&self, id: u32, operation: AbortHandle) {
+        self.running.borrow_mut().insert(id, operation);
+    }
+
+    /// Called by the operation's task; the caller wakes the VU.
+    pub(crate) fn complete(&self, id: u32, performed: Performed) {
+        self.done.borrow_mut().push_back((id, performed));
+    }
+
+    /// Drops everything pending, operations included.
+    pub(crate) fn forget(&self) {
+        self.timers.borrow_mut().clear();
+        self.due_of.borrow_mut().clear();
+        self.done.borrow_mut().clear();
+        for (_, operation) in self.running.borrow_mut().drain() {
+            operation.abort();
+        }
+    }
+
+    fn take_done(&self) -> Option<(u32, Performed)> {
+        let done = self.done.borrow_mut().pop_front()?;
+        self.running.borrow_mut().remove(&done.0);
+        Some(done)
+    }
+
+    fn take_due(&self) -> Option<u32> {
+        let mut timers = self.timers.borrow_mut();
+        let (&due, &id) = timers.first_key_value()?;
+        if due.0 > Instant::now() {
+            return None;
+        }
+        timers.remove(&due);
+        self.due_of.borrow_mut().remove(&id);
+        Some(id)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.timers.borrow().is_empty()
+            && self.done.borrow().is_empty()
+            && self.running.borrow().is_empty()
+    }
+
+    /// Until an operation is done or the first timer is due.
+    async fn changed(&self) {
+        let first = self.timers.borrow().first_key_value().map(|(due, _)| due.0);
+        // Without a timer: a day, which an operation ends first.
+        let until = first.unwrap_or_else(|| Instant::now() + Duration::from_secs(86_400));
+        let mut timer = pin!(tokio::time::sleep_until(until.into()));
+        poll_fn(|cx| {
+            if self.done.borrow().is_empty() {
+                timer.as_mut().poll(cx)
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
+    }
+}
+
+/// Runs callbacks and promise jobs until nothing is pending or the VU is cancelled.
+///
+/// # Errors
+/// A callback threw; what else is pending stays.
+pub(crate) fn drain<'js>(
+    ctx: &Ctx<'js>,
+    host: &Host,
+    bridge: &Object<'js>,
+) -> rquickjs::Result<()> {
+    loop {
+        while ctx.execute_pending_job() {}
+        if host.suspender.is_cancelled() {
+            return Ok(());
+        }
+        let dispatch = || bridge.get::<_, Function<'js>>("dispatch");
+        if let Some((id, performed)) = host.events.take_done() {
+            let answer: Value<'js> = performed.into_js_settled(ctx, host)?;
+            dispatch()?.call::<_, ()>((id, answer))?;
+        } else if let Some(id) = host.events.take_due() {
+            dispatch()?.call::<_, ()>((id,))?;
+        } else if host.events.is_idle() {
+            return Ok(());
+        } else if host.suspender.block_on(host.events.changed()).is_err() {
+            return Ok(());
+        }
+    }
+}

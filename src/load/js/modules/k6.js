@@ -1,0 +1,54 @@
+// The module `k6`.
+const host = globalThis.__host;
+
+export function check(value, sets, tags) {
+  if (sets === null || typeof sets !== 'object') throw new TypeError('check() needs an object of checks');
+  host.mustRun('check()');
+  let all = true;
+  for (const name of Object.keys(sets)) {
+    let result = sets[name];
+    if (typeof result === 'function') {
+      try {
+        result = result(value);
+      } catch (error) {
+        host.check(name, false, tags);
+        throw error;
+      }
+    }
+    const passed = !!result;
+    host.check(name, passed, tags);
+    all = all && passed;
+  }
+  return all;
+}
+
+export function group(name, body) {
+  if (typeof body !== 'function') throw new TypeError('group() needs a function');
+  const begun = host.enterGroup(String(name));
+  try {
+    return body();
+  } finally {
+    host.leaveGroup(begun);
+  }
+}
+
+export function fail(message) {
+  throw new Error(message === undefined ? 'fail() was called' : String(message));
+}
+
+export function sleep(seconds) {
+  host.sleep(Number(seconds));
+}
+
+export function randomSeed(seed) {
+  // Mulberry32: small, and the same sequence on every machine.
+  let state = Number(seed) >>> 0;
+  Math.random = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+export default { check, group, fail, sleep, randomSeed };

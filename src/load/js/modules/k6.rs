@@ -1,0 +1,84 @@
+//! Host side of the module `k6`: checks, groups, sleep.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use rquickjs::{Ctx, Exception, Object, Value};
+
+use super::{interrupted, must_run, own_tags, set};
+use crate::load::js::host::Host;
+use crate::load::metrics::builtin;
+
+/// What stands between the names in a group's path.
+const SEPARATOR: &str = "::";
+/// Longest sleep: longer than any run.
+const SLEEP_MAX: Duration = Duration::from_secs(30 * 86_400);
+
+pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
+    let vm = host.clone();
+    set(bridge, "mustRun", move |ctx: Ctx<'js>, what: String| {
+        must_run(&ctx, &vm, &what)
+    })?;
+    let vm = host.clone();
+    let check = move |ctx: Ctx<'js>, name: String, passed: bool, tags: Value<'js>| {
+        check(&ctx, &vm, &name, passed, &tags)
+    };
+    set(bridge, "check", check)?;
+    let vm = host.clone();
+    set(bridge, "sleep", move |ctx: Ctx<'js>, seconds: f64| {
+        must_run(&ctx, &vm, "sleep()")?;
+        // NaN, infinite and negative times are no time, as in k6.
+        let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        vm.sleep(time.min(SLEEP_MAX)).map_err(|_| interrupted(&ctx))
+    })?;
+    let vm = host.clone();
+    set(bridge, "enterGroup", move |ctx: Ctx<'js>, name: String| {
+        enter(&ctx, &vm, &name)
+    })?;
+    let vm = host.clone();
+    set(bridge, "leaveGroup", move |begun_ms: f64| {
+        leave(&vm, begun_ms);
+    })
+}
+
+fn check<'js>(
+    ctx: &Ctx<'js>,
+    host: &Host,
+    name: &str,
+    passed: bool,
+    tags: &Value<'js>,
+) -> rquickjs::Result<()> {
+    refuse_separator(ctx, "check", name)?;
+    let own = own_tags(ctx, tags)?;
+    if let Some(run) = &host.run {
+        let tags = host.tagging.check(&run.shared.interner, name, &own);
+        host.emit_one(builtin::CHECKS, f64::from(u8::from(passed)), tags);
+    }
+    Ok(())
+}
+
+/// Gives back the time of the beginning, which `leaveGroup` wants.
+fn enter(ctx: &Ctx<'_>, host: &Host, name: &str) -> rquickjs::Result<f64> {
+    must_run(ctx, host, "Using group()")?;
+    refuse_separator(ctx, "group", name)?;
+    let path = format!("{}{SEPARATOR}{name}", host.tagging.group());
+    host.tagging.set_group(path);
+    Ok(host.elapsed().as_secs_f64() * 1_000.0)
+}
+
+fn leave(host: &Host, begun_ms: f64) {
+    let duration = host.elapsed().as_secs_f64() * 1_000.0 - begun_ms;
+    host.emit_one(builtin::GROUP_DURATION, duration, host.base_tags());
+    let path = host.tagging.group().clone();
+    // Names contain no separator, so the last one begins the innermost group.
+    let outer = path.rfind(SEPARATOR).map_or("", |at| &path[..at]);
+    host.tagging.set_group(outer.to_owned());
+}
+
+fn refuse_separator(ctx: &Ctx<'_>, what: &str, name: &str) -> rquickjs::Result<()> {
+    if name.contains(SEPARATOR) {
+        let text = format!("{what} names may not contain '{SEPARATOR}': {name:?}");
+        return Err(Exception::throw_message(ctx, &text));
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Host side of the module `k6/metrics`.
+
+use std::rc::Rc;
+
+use rquickjs::{Coerced, Ctx, Exception, Object, Value};
+
+use super::{must_run, own_tags, set};
+use crate::load::js::host::{Host, Phase};
+use crate::load::metrics::{MetricId, MetricKind, ValueKind};
+
+pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
+    let vm = host.clone();
+    let declare = move |ctx: Ctx<'js>, kind: String, name: String, is_time: bool| {
+        declare(&ctx, &vm, &kind, &name, is_time)
+    };
+    set(bridge, "declareMetric", declare)?;
+    let vm = host.clone();
+    let add = move |ctx: Ctx<'js>, id: u32, name: String, value: Value<'js>, tags: Value<'js>| {
+        add(&ctx, &vm, MetricId(id), &name, &value, &tags)
+    };
+    set(bridge, "addSample", add)
+}
+
+fn declare(
+    ctx: &Ctx<'_>,
+    host: &Host,
+    kind: &str,
+    name: &str,
+    is_time: bool,
+) -> rquickjs::Result<u32> {
+    if host.phase.get() != Phase::Init {
+        let text = "metrics must be declared in the init context";
+        return Err(Exception::throw_message(ctx, text));
+    }
+    let kind = match kind {
+        "counter" => MetricKind::Counter,
+        "gauge" => MetricKind::Gauge,
+        "rate" => MetricKind::Rate,
+        _ => MetricKind::Trend,
+    };
+    let contains = if is_time {
+        ValueKind::Time
+    } else {
+        ValueKind::Default
+    };
+    match host.registry.declare(name, kind, contains) {
+        Ok(id) => Ok(id.0),
+        Err(error) => Err(Exception::throw_message(ctx, &error.to_string())),
+    }
+}
+
+/// `metric.add(value, tags)`: whether the value was taken.
+fn add<'js>(
+    ctx: &Ctx<'js>,
+    host: &Host,
+    metric: MetricId,
+    name: &str,
+    value: &Value<'js>,
+    tags: &Value<'js>,
+) -> rquickjs::Result<bool> {
+    must_run(ctx, host, "Adding to a metric")?;
+    let own = own_tags(ctx, tags)?;
+    let number = if value.is_null() || value.is_undefined() {
+        f64::NAN
+    } else {
+        // Booleans become 0 and 1, numeric strings their number.
+        value
+            .get::<Coerced<f64>>()
+            .map_or(f64::NAN, |value| value.0)
+    };
+    let Some(run) = &host.run else {
+        return Ok(false);
+    };
+    if number.is_nan() {
+        let text = format!("the value given to the metric '{name}' is no number");
+        if run.shared.settings.throw {
+            return Err(Exception::throw_type(ctx, &text));
+        }
+        tracing::warn!("{text}");
+        return Ok(false);
+    }
+    let tags = host.tagging.with(&run.shared.interner, &own);
+    host.emit_one(metric, number, tags);
+    Ok(true)
+}

@@ -1,0 +1,88 @@
+//! The importable k6 modules. Each is a small ES module of ours (the `.js` beside its `.rs`) over
+//! host functions in Rust, which it reaches through the bridge object; the bridge is gone from the
+//! global object before the script runs.
+
+mod console;
+mod cookies;
+mod data;
+mod execution;
+pub(crate) mod http;
+mod k6;
+mod metrics;
+
+use std::rc::Rc;
+
+use rquickjs::function::IntoJsFunc;
+use rquickjs::{Ctx, Exception, Function, Object, Value};
+
+use super::host::Host;
+use super::tagging::OwnTags;
+
+/// Name and source of every module, in the order in which they are evaluated. The prelude makes
+/// the globals; its name can't be imported.
+pub(crate) const SOURCES: [(&str, &str); 6] = [
+    ("dchat:prelude", include_str!("prelude.js")),
+    ("k6", include_str!("k6.js")),
+    ("k6/metrics", include_str!("metrics.js")),
+    ("k6/data", include_str!("data.js")),
+    ("k6/execution", include_str!("execution.js")),
+    ("k6/http", include_str!("http.js")),
+];
+/// Where the modules find the bridge while they are evaluated.
+pub(crate) const BRIDGE: &str = "__host";
+
+/// The host functions of all modules.
+pub(crate) fn bridge<'js>(ctx: &Ctx<'js>, host: &Rc<Host>) -> rquickjs::Result<Object<'js>> {
+    let bridge = Object::new(ctx.clone())?;
+    console::install(&bridge, host)?;
+    k6::install(&bridge, host)?;
+    metrics::install(&bridge, host)?;
+    data::install(&bridge, host)?;
+    execution::install(&bridge, host)?;
+    http::install(&bridge, host)?;
+    cookies::install(&bridge, host)?;
+    Ok(bridge)
+}
+
+/// Sets one host function.
+fn set<'js, F, P>(bridge: &Object<'js>, name: &str, function: F) -> rquickjs::Result<()>
+where
+    F: IntoJsFunc<'js, P> + 'js,
+{
+    let function = Function::new(bridge.ctx().clone(), function)?.with_name(name)?;
+    bridge.set(name, function)
+}
+
+/// What a host call throws once its VU is cancelled. A script may catch it, but every further
+/// call throws again, and running code is stopped by the interrupt handler.
+fn interrupted(ctx: &Ctx<'_>) -> rquickjs::Error {
+    Exception::throw_message(ctx, "the virtual user was interrupted")
+}
+
+/// k6's refusal of what makes no sense in init code.
+fn must_run(ctx: &Ctx<'_>, host: &Host, what: &str) -> rquickjs::Result<()> {
+    if host.running_side().is_some() {
+        return Ok(());
+    }
+    let text = format!("{what} in the init context is not supported");
+    Err(Exception::throw_message(ctx, &text))
+}
+
+/// Tags that a script gave: strings, numbers and booleans by name; `null` and `undefined` none.
+fn own_tags<'js>(ctx: &Ctx<'js>, tags: &Value<'js>) -> rquickjs::Result<OwnTags> {
+    let Some(tags) = tags.as_object() else {
+        return Ok(OwnTags::new());
+    };
+    let mut own = OwnTags::new();
+    for entry in tags.props::<String, Value<'js>>() {
+        let (name, value) = entry?;
+        if value.is_string() || value.is_number() || value.is_bool() {
+            let text: rquickjs::Coerced<String> = value.get()?;
+            own.push((name, text.0));
+        } else if !value.is_null() && !value.is_undefined() {
+            let text = format!("the tag {name:?} must be a string, a number or a boolean");
+            return Err(Exception::throw_type(ctx, &text));
+        }
+    }
+    Ok(own)
+}

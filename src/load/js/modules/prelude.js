@@ -1,0 +1,69 @@
+// Globals of every VM that are easier said in JavaScript: console, timers, the dispatch of what
+// completes outside. `host` is the bridge to Rust (load::js::modules).
+const host = globalThis.__host;
+
+const callbacks = new Map();
+let nextId = 1;
+
+function inspect(value, depth, seen) {
+  switch (typeof value) {
+    case 'string': return depth === 0 ? value : JSON.stringify(value);
+    case 'function': return `[object Function]`;
+    case 'symbol': return value.toString();
+    case 'bigint': return `${value}n`;
+    case 'object': break;
+    default: return String(value);
+  }
+  if (value === null) return 'null';
+  if (value instanceof Error) return value.stack ? `${value}\n${value.stack}` : String(value);
+  if (value instanceof Date) return value.toISOString();
+  if (value instanceof RegExp) return String(value);
+  if (seen.includes(value)) return '[Circular]';
+  if (depth > 4) return Array.isArray(value) ? '[Array]' : '[Object]';
+  const inside = [...seen, value];
+  const show = (part) => inspect(part, depth + 1, inside);
+  if (Array.isArray(value)) return value.length === 0 ? '[]' : `[ ${Array.from(value, show).join(', ')} ]`;
+  if (value instanceof Map) return `Map(${value.size}) { ${Array.from(value, ([k, v]) => `${show(k)} => ${show(v)}`).join(', ')} }`;
+  if (value instanceof Set) return `Set(${value.size}) { ${Array.from(value, show).join(', ')} }`;
+  const source = typeof value.toJSON === 'function' ? value.toJSON() : value;
+  if (source === null || typeof source !== 'object') return show(source);
+  const pairs = Object.keys(source).map((key) => `${/^[A-Za-z_$][\w$]*$/.test(key) ? key : JSON.stringify(key)}: ${show(source[key])}`);
+  return pairs.length === 0 ? '{}' : `{ ${pairs.join(', ')} }`;
+}
+
+const say = (level) => (...parts) => host.log(level, parts.map((part) => inspect(part, 0, [])).join(' '));
+globalThis.console = { log: say('info'), info: say('info'), debug: say('debug'), warn: say('warning'), error: say('error') };
+
+function timer(repeat) {
+  return (callback, delay, ...args) => {
+    if (typeof callback !== 'function') throw new TypeError('a timer needs a function');
+    const id = nextId++;
+    const ms = Math.max(Number(delay) || 0, repeat ? 1 : 0);
+    callbacks.set(id, { run: () => callback(...args), repeat: repeat ? ms : null });
+    host.timer(id, ms);
+    return id;
+  };
+}
+const cancel = (id) => { if (callbacks.delete(id)) host.cancelTimer(id); };
+globalThis.setTimeout = timer(false);
+globalThis.setInterval = timer(true);
+globalThis.clearTimeout = cancel;
+globalThis.clearInterval = cancel;
+
+// A promise that Rust settles by its id.
+host.pending = (begin) => new Promise((resolve, reject) => {
+  const id = nextId++;
+  callbacks.set(id, { run: (result) => (result instanceof Error ? reject(result) : resolve(result)), repeat: null });
+  begin(id);
+});
+
+// Called by the event loop for each timer that is due and each operation that is done.
+host.dispatch = (id, result) => {
+  const entry = callbacks.get(id);
+  if (entry === undefined) return;
+  if (entry.repeat === null) callbacks.delete(id);
+  else host.timer(id, entry.repeat);
+  entry.run(result);
+};
+// An iteration that was cut off leaves nothing behind for the next one.
+host.forget = () => callbacks.clear();

@@ -1,0 +1,178 @@
+//! The tags of a VU's samples: those of its scenario, its group and `exec.vu.metrics.tags`, and
+//! the sets made from them, remembered so that a usual sample costs one look-up.
+
+use std::cell::{Ref, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::load::metrics::{TagSet, tags::TagInterner};
+
+/// Sets remembered per VU; a script that makes up tag values must not fill its memory.
+const REMEMBERED_MAX: usize = 256;
+
+/// Tags that a script gave with one call.
+pub(crate) type OwnTags = Vec<(String, String)>;
+
+/// What the system tags of one HTTP sample are made from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct HttpTags {
+    pub(crate) method: Arc<str>,
+    pub(crate) status: u16,
+    pub(crate) proto: &'static str,
+    pub(crate) tls_version: Option<&'static str>,
+    pub(crate) expected: Option<bool>,
+    pub(crate) error_code: u16,
+    pub(crate) error: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tagging {
+    scenario: RefCell<TagSet>,
+    /// `::a::b`, empty for the root group.
+    group: RefCell<String>,
+    /// `exec.vu.metrics.tags`.
+    vu: RefCell<BTreeMap<String, String>>,
+    base: RefCell<Option<TagSet>>,
+    http: RefCell<HashMap<HttpTags, TagSet>>,
+    checks: RefCell<HashMap<Box<str>, TagSet>>,
+}
+
+impl Tagging {
+    /// A new scenario: its tags, no group, no tags of the VU's own.
+    pub(crate) fn begin(&self, scenario: TagSet, group: &str) {
+        *self.scenario.borrow_mut() = scenario;
+        group.clone_into(&mut self.group.borrow_mut());
+        self.vu.borrow_mut().clear();
+        self.forget();
+    }
+
+    pub(crate) fn group(&self) -> Ref<'_, String> {
+        self.group.borrow()
+    }
+
+    pub(crate) fn set_group(&self, group: String) {
+        *self.group.borrow_mut() = group;
+        self.forget();
+    }
+
+    pub(crate) fn vu_tag(&self, name: &str) -> Option<String> {
+        self.vu.borrow().get(name).cloned()
+    }
+
+    pub(crate) fn vu_tag_names(&self) -> Vec<String> {
+        self.vu.borrow().keys().cloned().collect()
+    }
+
+    pub(crate) fn set_vu_tag(&self, name: String, value: Option<String>) {
+        let mut tags = self.vu.borrow_mut();
+        match value {
+            Some(value) => tags.insert(name, value),
+            None => tags.remove(&name),
+        };
+        drop(tags);
+        self.forget();
+    }
+
+    /// Tags of every sample of the VU now.
+    pub(crate) fn base(&self, interner: &RefCell<TagInterner>) -> TagSet {
+        if let Some(base) = &*self.base.borrow() {
+            return base.clone();
+        }
+        let group: Arc<str> = self.group.borrow().as_str().into();
+        let vu = self.vu.borrow();
+        let own = vu
+            .iter()
+            .map(|(name, value)| (Arc::from(name.as_str()), Arc::from(value.as_str())));
+        let pairs: Vec<(Arc<str>, Arc<str>)> = std::iter::once((Arc::from("group"), group))
+            .chain(own)
+            .collect();
+        let base = self.scenario.borrow().with(pairs);
+        let base = interner.borrow_mut().intern(base);
+        *self.base.borrow_mut() = Some(base.clone());
+        base
+    }
+
+    /// The base with a call's own tags.
+    pub(crate) fn with(&self, interner: &RefCell<TagInterner>, own: &OwnTags) -> TagSet {
+        let base = self.base(interner);
+        if own.is_empty() {
+            return base;
+        }
+        let set = base.with(own.iter().map(|(k, v)| (k.as_str(), v.as_str())));
+        interner.borrow_mut().intern(set)
+    }
+
+    pub(crate) fn check(
+        &self,
+        interner: &RefCell<TagInterner>,
+        name: &str,
+        own: &OwnTags,
+    ) -> TagSet {
+        if own.is_empty()
+            && let Some(known) = self.checks.borrow().get(name)
+        {
+            return known.clone();
+        }
+        let set = self.with(interner, own).with([("check", name)]);
+        let set = interner.borrow_mut().intern(set);
+        if own.is_empty() {
+            let mut checks = self.checks.borrow_mut();
+            if checks.len() >= REMEMBERED_MAX {
+                checks.clear();
+            }
+            checks.insert(name.into(), set.clone());
+        }
+        set
+    }
+
+    /// `own` without `name` and `url`, which travel beside the set.
+    pub(crate) fn http(
+        &self,
+        interner: &RefCell<TagInterner>,
+        system: HttpTags,
+        own: &OwnTags,
+    ) -> TagSet {
+        if own.is_empty()
+            && let Some(known) = self.http.borrow().get(&system)
+        {
+            return known.clone();
+        }
+        let mut pairs: Vec<(Arc<str>, Arc<str>)> = vec![
+            ("method".into(), system.method.clone()),
+            ("status".into(), system.status.to_string().into()),
+            ("proto".into(), system.proto.into()),
+        ];
+        if let Some(version) = system.tls_version {
+            pairs.push(("tls_version".into(), version.into()));
+        }
+        if let Some(expected) = system.expected {
+            pairs.push(("expected_response".into(), expected.to_string().into()));
+        }
+        if system.error_code != 0 {
+            pairs.push(("error_code".into(), system.error_code.to_string().into()));
+        }
+        if !system.error.is_empty() {
+            pairs.push(("error".into(), system.error.as_str().into()));
+        }
+        pairs.extend(
+            own.iter()
+                .map(|(k, v)| (k.as_str().into(), v.as_str().into())),
+        );
+        let set = self.base(interner).with(pairs);
+        let set = interner.borrow_mut().intern(set);
+        if own.is_empty() {
+            let mut known = self.http.borrow_mut();
+            if known.len() >= REMEMBERED_MAX {
+                known.clear();
+            }
+            known.insert(system, set.clone());
+        }
+        set
+    }
+
+    fn forget(&self) {
+        *self.base.borrow_mut() = None;
+        self.http.borrow_mut().clear();
+        self.checks.borrow_mut().clear();
+    }
+}

@@ -1,0 +1,193 @@
+//! One VU's life on its own stack: init code once, then work after work until its inbox closes.
+//!
+//! | moment               | what happens                                             |
+//! |----------------------|----------------------------------------------------------|
+//! | born                 | VM made, init code run, readiness told                   |
+//! | work arrives         | scenario's tags and environment set                      |
+//! | source says yes      | one iteration: call, drain, samples                      |
+//! | source says no       | end of the work told, back to waiting                    |
+//! | cancelled            | iteration cut off, end of the work told, usable again    |
+//! | inbox closed         | VM dropped on the same stack                             |
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use rquickjs::{Object, Value};
+use tokio::sync::{mpsc, oneshot};
+
+use super::pool::{Activation, ScenarioContext, VuId};
+use crate::load::js::ScriptError;
+use crate::load::js::host::{Host, Phase};
+use crate::load::js::machine::{Machine, Script};
+use crate::load::metrics::builtin;
+
+/// One activation on its way to its VU.
+pub(super) struct Work {
+    pub(super) activation: Activation,
+}
+
+/// Runs on the VU's stack until `inbox` closes. `ended` is told after each work.
+pub(super) fn live(
+    host: &Rc<Host>,
+    ready: oneshot::Sender<Result<(), ScriptError>>,
+    mut inbox: mpsc::UnboundedReceiver<Work>,
+    ended: &dyn Fn(),
+) {
+    let run = host.run.as_ref().expect("VUs live within a run");
+    let machine = match Machine::new(host, &run.shared.settings.vm) {
+        Ok(machine) => machine,
+        Err(error) => {
+            // Whoever waited for the VU has gone away with the run.
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    machine.with(|ctx| {
+        let script = match Script::load(&ctx, host, None) {
+            Ok(script) => script,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        host.phase.set(Phase::Run);
+        let _ = ready.send(Ok(()));
+        let mut seed = SetupData::default();
+        while let Some(work) = host.suspender.block_on_always(inbox.recv()) {
+            run_work(&script, &work.activation, &mut seed);
+            script.forget_pending();
+            host.suspender.clear_cancel();
+            ended();
+        }
+    });
+}
+
+/// What `setup` returned, as this VU's own value: parsed once, and the script may change it.
+#[derive(Default)]
+struct SetupData<'js> {
+    json: Option<Arc<str>>,
+    value: Option<Value<'js>>,
+}
+
+impl<'js> SetupData<'js> {
+    fn value(
+        &mut self,
+        script: &Script<'js>,
+        json: Option<&Arc<str>>,
+    ) -> Result<Value<'js>, ScriptError> {
+        let same = match (&self.json, json) {
+            (Some(own), Some(given)) => Arc::ptr_eq(own, given),
+            (None, None) => true,
+            _ => false,
+        };
+        if let (true, Some(value)) = (same, &self.value) {
+            return Ok(value.clone());
+        }
+        let value = script.parse(json.map(|json| &**json))?;
+        self.json = json.cloned();
+        self.value = Some(value.clone());
+        Ok(value)
+    }
+}
+
+fn run_work<'js>(script: &Script<'js>, activation: &Activation, seed: &mut SetupData<'js>) {
+    let host = &script.host;
+    let scenario = &activation.scenario;
+    host.tagging.begin(scenario.tags.clone(), "");
+    host.position.iteration_in_scenario.set(0);
+    *host.position.scenario.borrow_mut() = Some(scenario.clone());
+    let prepared = set_environment(script, scenario)
+        .map_err(|error| ScriptError::Vm(error.to_string()))
+        .and_then(|()| seed.value(script, scenario.setup_data.as_ref()));
+    let data = match prepared {
+        Ok(data) => data,
+        Err(error) => return say(scenario, &error),
+    };
+    let vu = VuId(host.vu);
+    while !host.suspender.is_cancelled() && activation.source.next(vu, Instant::now()) {
+        let complete = iterate(script, scenario, &data);
+        activation.source.ended(vu, complete);
+    }
+    *host.position.scenario.borrow_mut() = None;
+}
+
+/// `__ENV` is the run's with the scenario's over it.
+fn set_environment(script: &Script<'_>, scenario: &ScenarioContext) -> rquickjs::Result<()> {
+    let env: Object<'_> = script.ctx.globals().get("__ENV")?;
+    for (name, value) in script.host.library.env.iter() {
+        env.set(name.as_str(), value.as_str())?;
+    }
+    for (name, value) in &scenario.env {
+        env.set(name.as_str(), value.as_str())?;
+    }
+    Ok(())
+}
+
+/// One iteration; whether it came to its end. A thrown exception is an end too.
+fn iterate<'js>(script: &Script<'js>, scenario: &Arc<ScenarioContext>, data: &Value<'js>) -> bool {
+    let host = &script.host;
+    let position = &host.position;
+    let state = &host
+        .run
+        .as_ref()
+        .expect("VUs live within a run")
+        .shared
+        .state;
+    let in_test = scenario.iterations_started.fetch_add(1, Ordering::Relaxed);
+    position.iteration_in_test.set(in_test);
+    let iteration = position.iteration.get();
+    // A VM without memory for one number fails in the call below.
+    let _ = script.ctx.globals().set("__ITER", iteration as f64);
+    let begun = Instant::now();
+    let result = script.call(&scenario.exec, data.clone());
+    let complete = !host.suspender.is_cancelled();
+    let duration = begun.elapsed();
+    // An exception may have left the script inside a group.
+    if !host.tagging.group().is_empty() {
+        host.tagging.set_group(String::new());
+    }
+    if complete {
+        if let Err(error) = result {
+            state.script_exceptions.fetch_add(1, Ordering::Relaxed);
+            say(scenario, &error);
+        }
+        let tags = host.base_tags();
+        let milliseconds = duration.as_secs_f64() * 1_000.0;
+        host.emit_one(builtin::ITERATION_DURATION, milliseconds, tags.clone());
+        host.emit_one(builtin::ITERATIONS, 1.0, tags);
+        state.iterations_completed.fetch_add(1, Ordering::Relaxed);
+    } else {
+        state.iterations_interrupted.fetch_add(1, Ordering::Relaxed);
+    }
+    host.emit_data();
+    script.forget_pending();
+    position.iteration.set(iteration + 1);
+    let in_scenario = &position.iteration_in_scenario;
+    in_scenario.set(in_scenario.get() + 1);
+    if complete {
+        wait_out(host, begun);
+    }
+    complete
+}
+
+/// `minIterationDuration`: the rest of it, not counted as part of the iteration.
+fn wait_out(host: &Host, begun: Instant) {
+    let run = host.run.as_ref().expect("VUs live within a run");
+    if let Some(least) = run.shared.settings.min_iteration_duration
+        && let Some(rest) = least.checked_sub(begun.elapsed())
+    {
+        // Cancelled: the loop sees it.
+        let _ = host.sleep(rest);
+    }
+}
+
+fn say(scenario: &ScenarioContext, error: &ScriptError) {
+    tracing::error!(
+        executor = scenario.executor,
+        scenario = &*scenario.name,
+        source = "stacktrace",
+        "{error}"
+    );
+}
