@@ -9,6 +9,8 @@ use crate::http_client::{self, Client, Payload, Response};
 
 /// Where the relay is.
 #[derive(Debug, clap::Args)]
+// The group's default name is the struct's, which each command's own arguments have too.
+#[group(id = "target")]
 pub struct Args {
     /// Address of the relay
     #[arg(

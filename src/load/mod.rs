@@ -4,9 +4,9 @@
 //! meets a relay as any stranger does, over the wire.
 
 pub mod builtin_scripts;
+pub mod client;
 pub mod executor;
 pub mod exit;
-pub mod client;
 pub mod js;
 pub mod metrics;
 pub mod options;

@@ -230,7 +230,8 @@ fn wait_stands_through_the_start_of_a_relay() {
     ])
     .spawn();
     // It has asked once, and got no answer: the connection is closed.
-    drop(listener.accept().unwrap());
+    listener.set_nonblocking(true).unwrap();
+    drop(eventually("it asks", || listener.accept().ok()));
     drop(listener);
     let port = address.port().to_string();
     let _relay: Process = dchat(["relay", "--port", &port, "--data-dir"])
