@@ -1,1 +1,173 @@
-//! The results page, in a real browser.
+//! The results page: its files, and what a real browser makes of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::results_api::{RUN_A, RUN_B, SentRun};
+use crate::support::*;
+
+#[test]
+fn page_and_assets_are_revalidated_under_a_strict_policy() {
+    let relay = Relay::start();
+    let page = relay.get("/").expect(200);
+    let html = page.text();
+    assert!(
+        page.header("content-type")
+            .unwrap()
+            .starts_with("text/html")
+    );
+    let mut paths = vec!["/".to_owned()];
+    // Every file that the page names is there.
+    for part in html.split('"').filter(|part| part.starts_with("/assets/")) {
+        paths.push(part.to_owned());
+    }
+    assert!(paths.len() > 3, "{paths:?}");
+    for path in &paths {
+        let file = relay.get(path).expect(200);
+        let policy = file.header("content-security-policy").expect("a policy");
+        assert!(policy.contains("default-src 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(file.header("x-content-type-options"), Some("nosniff"));
+        let etag = file.header("etag").expect("an ETag").to_owned();
+        let again = relay
+            .request("GET", path)
+            .header("If-None-Match", &etag)
+            .send();
+        assert_eq!(again.status, 304, "{path}");
+        let other = relay
+            .request("GET", path)
+            .header("If-None-Match", "\"x\"")
+            .send();
+        assert_eq!(other.status, 200, "{path}");
+    }
+    relay.get("/assets/nothing.js").refused(404, "NOT_FOUND");
+    relay
+        .get("/assets/..%2FCargo.toml")
+        .refused(404, "NOT_FOUND");
+}
+
+#[test]
+fn list_shows_every_state_without_a_console_error() {
+    let relay = Relay::start();
+    let empty = dom(&relay, "/");
+    assert!(empty.contains("No runs yet"), "{empty}");
+    let run = SentRun::register(&relay, RUN_A, "<img src=x onerror=alert(1)>");
+    run.send(&relay, 1, run.points());
+    run.finish(&relay, 99);
+    SentRun::register(&relay, RUN_B, "second run");
+    let list = dom(&relay, "/");
+    for part in [
+        "second run",
+        "running",
+        "finished",
+        "warning",
+        "env=lab",
+        "127.0.0.1:7071",
+    ] {
+        assert!(list.contains(part), "{part:?} in {list}");
+    }
+    // A hostile name is text.
+    assert!(
+        list.contains("&lt;img src=x onerror=alert(1)&gt;"),
+        "{list}"
+    );
+    assert!(!list.contains("<img src=\"x\""), "{list}");
+    let found = dom(&relay, "/?q=second");
+    assert!(
+        found.contains("second run") && !found.contains("onerror"),
+        "{found}"
+    );
+}
+
+#[test]
+fn run_page_shows_verdict_charts_thresholds_and_checks() {
+    let relay = Relay::start();
+    let run = SentRun::register(&relay, RUN_A, "a finished run");
+    run.send(&relay, 1, run.points());
+    run.finish(&relay, 0);
+    let page = dom(&relay, &format!("/?run={RUN_A}"));
+    for part in [
+        "a finished run",
+        "Verdict",
+        "throughput",
+        "10.00 %",
+        "Virtual users",
+        "requests/s",
+        "Response time",
+        "p99",
+        "Failures",
+        "p(95)&lt;500",
+        "passed",
+        "is &lt;b&gt;fine&lt;/b&gt;",
+        "90.00 %",
+        "// the script",
+    ] {
+        assert!(page.contains(part), "{part:?} in {page}");
+    }
+    // Each of the four charts has drawn its lines.
+    assert_eq!(page.matches("<figure").count(), 4);
+    let drawn = page.matches("<path class=\"line").count();
+    assert_eq!(drawn, 6, "{page}");
+    assert!(!page.contains("d=\"\""), "no line is empty: {page}");
+}
+
+#[test]
+fn missing_run_is_an_error_state() {
+    let relay = Relay::start();
+    // The browser itself reports the 404 of the fetch; nothing else may be said.
+    let (page, console) = browse(&relay, &format!("/?run={RUN_A}"));
+    assert!(
+        page.contains("could not be loaded") && page.contains("Try again"),
+        "{page}"
+    );
+    assert!(
+        console.iter().all(|line| line.contains("404")),
+        "{console:?}"
+    );
+}
+
+/// The page's DOM once it has loaded; its console must be silent.
+#[track_caller]
+fn dom(relay: &Relay, path: &str) -> String {
+    let (page, console) = browse(relay, path);
+    assert!(console.is_empty(), "{console:?}");
+    page
+}
+
+/// The DOM, and what was written to the console (errors, CSP violations, logs).
+#[track_caller]
+fn browse(relay: &Relay, path: &str) -> (String, Vec<String>) {
+    let profile = tempfile::tempdir().unwrap();
+    let finished = chromium(profile.path())
+        .arg("--dump-dom")
+        .arg(format!("{}{path}", relay.url()))
+        .run()
+        .expect(0);
+    let console = finished
+        .stderr
+        .lines()
+        .filter(|line| line.contains("CONSOLE"));
+    let console = console.map(str::to_owned).collect();
+    (finished.stdout, console)
+}
+
+fn chromium(profile: &Path) -> command::Invocation {
+    command(
+        peer("chromium"),
+        [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1280,1000",
+            "--virtual-time-budget=8000",
+            "--enable-logging=stderr",
+        ],
+    )
+    .arg(format!("--user-data-dir={}", profile.display()))
+    .within(Duration::from_secs(120))
+}

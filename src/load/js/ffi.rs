@@ -29,7 +29,8 @@ impl HeapMeter {
     }
 
     /// Bytes in use, with allocation headers.
-    pub(crate) fn used(&self) -> usize {
+    #[cfg(test)]
+    fn used(&self) -> usize {
         self.used.get()
     }
 }

@@ -19,25 +19,26 @@ pub(super) fn retire_one(connection: &Connection, limits: &Limits, now_ms: i64) 
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let over = runs > limits.runs_max as i64 || bytes > limits.runs_bytes_max as i64;
-    // The newest run stays, however large: it is the one that somebody is looking at.
-    let oldest: Option<(i64, i64)> = connection
+    // By age counts when something last came, so that an old run that was brought in from a file
+    // stays; by number and size the oldest goes first. The newest run stays, however large: it is
+    // the one that somebody is looking at.
+    let retired: Option<i64> = connection
         .query_row(
-            "SELECT run_key, started_at_ms FROM run WHERE pinned = 0
-             ORDER BY started_at_ms, run_id LIMIT 1",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            "SELECT run_key FROM run
+             WHERE pinned = 0 AND (seen_at_ms < ?1 OR ?2)
+             ORDER BY seen_at_ms < ?1 DESC, started_at_ms, run_id LIMIT 1",
+            params![oldest_ms, over && runs > 1],
+            |row| row.get(0),
         )
         .optional()?;
-    match oldest {
-        Some((run_key, started_at_ms)) if started_at_ms < oldest_ms || (over && runs > 1) => {
-            tracing::info!(run_key, started_at_ms, "removing a run by retention");
-            connection.execute_batch("BEGIN IMMEDIATE")?;
-            doom(connection, run_key)?;
-            connection.execute_batch("COMMIT")?;
-            Ok(true)
-        }
-        _ => Ok(false),
-    }
+    let Some(run_key) = retired else {
+        return Ok(false);
+    };
+    tracing::info!(run_key, "removing a run by retention");
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    doom(connection, run_key)?;
+    connection.execute_batch("COMMIT")?;
+    Ok(true)
 }
 
 /// Takes a run out of every read; inside the caller's transaction.

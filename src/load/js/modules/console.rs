@@ -16,10 +16,10 @@ const DELAY_MAX: Duration = Duration::from_secs(30 * 86_400);
 pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
     set(bridge, "log", |level: String, text: String| {
         match level.as_str() {
-            "error" => tracing::error!(target: "console", source = "console", "{text}"),
-            "warning" => tracing::warn!(target: "console", source = "console", "{text}"),
-            "debug" => tracing::debug!(target: "console", source = "console", "{text}"),
-            _ => tracing::info!(target: "console", source = "console", "{text}"),
+            "error" => tracing::error!(target: "console", "{text}"),
+            "warning" => tracing::warn!(target: "console", "{text}"),
+            "debug" => tracing::debug!(target: "console", "{text}"),
+            _ => tracing::info!(target: "console", "{text}"),
         }
     })?;
     let vm = host.clone();
