@@ -1,1 +1,0 @@
-//! WebSocket and server-sent events.
