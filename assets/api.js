@@ -45,7 +45,8 @@ export const getRun = (runId, signal) => get(at(runId), signal);
 export function getSeries(runId, asked, signal) {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(asked)) {
-    if (value !== undefined) query.set(name, typeof value === "object" ? JSON.stringify(value) : String(value));
+    if (value !== undefined)
+      query.set(name, typeof value === "object" ? JSON.stringify(value) : String(value));
   }
   return get(`${at(runId)}/series?${query}`, signal);
 }

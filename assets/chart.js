@@ -30,13 +30,15 @@ export class Cursor {
 
 /**
  * @typedef {{key: string, label: string}} Line
- * @typedef {{from: number, to: number, start: number, step: number, t: number[], columns: Record<string, (number|null)[]>, overall: Record<string, string>}} Data
+ * @typedef {{from: number, to: number, start: number, step: number, t: number[],
+ *   columns: Record<string, (number|null)[]>, overall: Record<string, string>}} Data
  *   from, to, start, t: unix seconds; the n-th entry of each column belongs to the n-th of t;
  *   overall: what the legend says while nothing is pointed at, where it isn't the newest value.
  */
 export class TimeChart {
   /**
-   * @param {{title: string, unit: string, lines: Line[], format: (value: number|null|undefined) => string, cursor: Cursor}} options
+   * @param {{title: string, unit: string, lines: Line[], cursor: Cursor,
+   *   format: (value: number|null|undefined) => string}} options
    *   format: a value with its unit, for the legend
    */
   constructor(options) {
@@ -46,14 +48,39 @@ export class TimeChart {
     this.width = 0;
     this.right = EDGE.right + (options.lines.length > 1 ? NAMES_WIDTH : 0);
     this.values = options.lines.map(() => el("output", { class: "value" }, "–"));
-    const legend = el("ul", { class: "legend" }, ...options.lines.map((line, index) =>
-      el("li", {}, svg("svg", { class: "swatch", width: 22, height: 8, "aria-hidden": "true" },
-        svg("line", { class: `line l${index}`, x1: 0, x2: 22, y1: 4, y2: 4 })), line.label, " ", this.values[index])));
+    const legend = el(
+      "ul",
+      { class: "legend" },
+      ...options.lines.map((line, index) =>
+        el(
+          "li",
+          {},
+          svg(
+            "svg",
+            { class: "swatch", width: 22, height: 8, "aria-hidden": "true" },
+            svg("line", { class: `line l${index}`, x1: 0, x2: 22, y1: 4, y2: 4 }),
+          ),
+          line.label,
+          " ",
+          this.values[index],
+        ),
+      ),
+    );
     this.moment = el("span", { class: "moment muted" });
-    this.canvas = svg("svg", { class: "canvas", height: HEIGHT, tabindex: "0", role: "img", "aria-label": `${options.title}, ${options.unit}` });
+    this.canvas = svg("svg", {
+      class: "canvas",
+      height: HEIGHT,
+      tabindex: "0",
+      role: "img",
+      "aria-label": `${options.title}, ${options.unit}`,
+    });
     this.holder = el("div", { class: "holder" }, this.canvas);
-    this.element = el("figure", { class: "chart" },
-      el("figcaption", {}, el("strong", {}, options.title), this.moment, legend), this.holder);
+    this.element = el(
+      "figure",
+      { class: "chart" },
+      el("figcaption", {}, el("strong", {}, options.title), this.moment, legend),
+      this.holder,
+    );
     this.pointer = svg("line", { class: "pointer" });
     this.canvas.addEventListener("pointermove", (event) => this.point(/** @type {PointerEvent} */ (event)));
     this.canvas.addEventListener("pointerleave", () => options.cursor.set(null));
@@ -96,20 +123,56 @@ export class TimeChart {
     const y = (value) => bottom - (value / limit) * (bottom - EDGE.top);
     this.canvas.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     this.canvas.setAttribute("width", String(width));
-    replace(this.canvas,
+    replace(
+      this.canvas,
       svg("text", { class: "axis unit", x: 4, y: 10 }, this.options.unit),
-      ...ticks.map((tick) => svg("g", {},
-        svg("line", { class: "grid", x1: EDGE.left, x2: right, y1: y(tick), y2: y(tick) }),
-        svg("text", { class: "axis", x: EDGE.left - 6, y: y(tick) + 4, "text-anchor": "end" }, tickText(tick, limit)))),
-      ...timeTicks(data, right - EDGE.left).map((tick) => svg("g", {},
-        svg("line", { class: "grid", x1: this.x(tick), x2: this.x(tick), y1: bottom, y2: bottom + 4 }),
-        svg("text", { class: "axis", x: this.x(tick), y: bottom + 16, "text-anchor": "middle" }, elapsed(tick - data.start)))),
-      svg("text", { class: "axis unit", x: right, y: HEIGHT - 5, "text-anchor": "end" }, "time since start, m:s"),
+      ...ticks.map((tick) =>
+        svg(
+          "g",
+          {},
+          svg("line", { class: "grid", x1: EDGE.left, x2: right, y1: y(tick), y2: y(tick) }),
+          svg(
+            "text",
+            { class: "axis", x: EDGE.left - 6, y: y(tick) + 4, "text-anchor": "end" },
+            tickText(tick, limit),
+          ),
+        ),
+      ),
+      ...timeTicks(data, right - EDGE.left).map((tick) =>
+        svg(
+          "g",
+          {},
+          svg("line", { class: "grid", x1: this.x(tick), x2: this.x(tick), y1: bottom, y2: bottom + 4 }),
+          svg(
+            "text",
+            { class: "axis", x: this.x(tick), y: bottom + 16, "text-anchor": "middle" },
+            elapsed(tick - data.start),
+          ),
+        ),
+      ),
+      svg(
+        "text",
+        { class: "axis unit", x: right, y: HEIGHT - 5, "text-anchor": "end" },
+        "time since start, m:s",
+      ),
       ...this.options.lines.map((line, index) =>
-        svg("path", { class: `line l${index}`, d: path(data, data.columns[line.key] ?? [], this.x, y) })),
+        svg("path", { class: `line l${index}`, d: path(data, data.columns[line.key] ?? [], this.x, y) }),
+      ),
       ...(this.options.lines.length > 1 ? names(data, this.options.lines, right, y) : []),
-      data.t.length === 0 ? svg("text", { class: "axis", x: (EDGE.left + right) / 2, y: (EDGE.top + bottom) / 2, "text-anchor": "middle" }, "nothing measured") : null,
-      this.pointer);
+      data.t.length === 0
+        ? svg(
+            "text",
+            {
+              class: "axis",
+              x: (EDGE.left + right) / 2,
+              y: (EDGE.top + bottom) / 2,
+              "text-anchor": "middle",
+            },
+            "nothing measured",
+          )
+        : null,
+      this.pointer,
+    );
     this.read();
   }
 
@@ -122,14 +185,16 @@ export class TimeChart {
     const t = data.t[index];
     options.lines.forEach((line, place) => {
       const overall = pointed ? undefined : data.overall[line.key];
-      this.values[place].textContent = overall ?? options.format(index < 0 ? null : data.columns[line.key]?.[index]);
+      this.values[place].textContent =
+        overall ?? options.format(index < 0 ? null : data.columns[line.key]?.[index]);
     });
     const shown = pointed && t !== undefined;
     this.moment.textContent = shown ? `${elapsed(t - data.start)} · ${timeOfDay(t * 1000)}` : "";
     this.pointer.setAttribute("visibility", shown ? "visible" : "hidden");
     if (shown) {
       const x = this.x(t);
-      for (const [name, value] of Object.entries({ x1: x, x2: x, y1: EDGE.top, y2: HEIGHT - EDGE.bottom })) this.pointer.setAttribute(name, String(value));
+      for (const [name, value] of Object.entries({ x1: x, x2: x, y1: EDGE.top, y2: HEIGHT - EDGE.bottom }))
+        this.pointer.setAttribute(name, String(value));
     }
   }
 
@@ -181,11 +246,14 @@ function path(data, values, x, y) {
 
 /** The lines' names at their ends, apart from each other, so that colour is not the only sign. */
 function names(data, lines, right, y) {
-  const ends = lines.map((line, index) => {
-    const values = data.columns[line.key] ?? [];
-    const value = values.findLast((one) => one != null);
-    return { index, label: line.label, at: value === undefined ? null : y(value) };
-  }).filter((end) => end.at !== null).sort((a, b) => b.at - a.at);
+  const ends = lines
+    .map((line, index) => {
+      const values = data.columns[line.key] ?? [];
+      const value = values.findLast((one) => one != null);
+      return { index, label: line.label, at: value === undefined ? null : y(value) };
+    })
+    .filter((end) => end.at !== null)
+    .sort((a, b) => b.at - a.at);
   let lowest = Infinity;
   return ends.map((end) => {
     lowest = Math.min(end.at, lowest - NAMES_GAP);
@@ -195,7 +263,8 @@ function names(data, lines, right, y) {
 
 function highest(data, lines) {
   let top = 0;
-  for (const line of lines) for (const value of data.columns[line.key] ?? []) if (value != null && value > top) top = value;
+  for (const line of lines)
+    for (const value of data.columns[line.key] ?? []) if (value != null && value > top) top = value;
   return top;
 }
 
@@ -223,7 +292,8 @@ function timeTicks(data, width) {
   const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
   const step = steps.find((size) => span / size <= wanted) ?? 86400 * Math.ceil(span / wanted / 86400);
   const ticks = [];
-  for (let at = Math.ceil((data.from - data.start) / step) * step; at <= data.to - data.start; at += step) ticks.push(data.start + at);
+  for (let at = Math.ceil((data.from - data.start) / step) * step; at <= data.to - data.start; at += step)
+    ticks.push(data.start + at);
   return ticks;
 }
 

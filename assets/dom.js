@@ -40,6 +40,10 @@ function fill(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), /** @type {any} */ (value));
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.filter((child) => child != null).map((child) => (child instanceof Node ? child : String(child))));
+  element.append(
+    ...children
+      .filter((child) => child != null)
+      .map((child) => (child instanceof Node ? child : String(child))),
+  );
   return element;
 }

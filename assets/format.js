@@ -1,7 +1,22 @@
 // Numbers and times as people read them. Every figure carries its unit; times carry their zone.
 
-const moment = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" });
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" });
+const moment = new Intl.DateTimeFormat(undefined, {
+  year: "numeric",
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+  timeZoneName: "short",
+});
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+  timeZoneName: "short",
+});
 
 /** Date and time of unix milliseconds, with the zone. @param {number|null} ms */
 export const when = (ms) => (ms == null ? "–" : moment.format(ms));
@@ -40,7 +55,8 @@ export function elapsed(seconds) {
 export function number(value) {
   if (value == null || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  const digits = size === 0 || Number.isInteger(value) || size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
+  const digits =
+    size === 0 || Number.isInteger(value) || size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
   return value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
@@ -55,9 +71,17 @@ export const percent = (share) => `${(share * 100).toFixed(2)} %`;
 
 /** Words for states, verdicts and outcomes, and the sign that stands beside their colour. */
 export const WORDS = {
-  running: ["running", "●"], finished: ["finished", "■"], aborted: ["aborted", "▲"], lost: ["lost", "?"],
-  passed: ["passed", "✓"], crossed: ["crossed", "✗"], failing: ["some failed", "✗"],
-  good: ["good", "✓"], warning: ["warning", "!"], not_reached: ["not reached", "○"], unknown: ["no data", "–"],
+  running: ["running", "●"],
+  finished: ["finished", "■"],
+  aborted: ["aborted", "▲"],
+  lost: ["lost", "?"],
+  passed: ["passed", "✓"],
+  crossed: ["crossed", "✗"],
+  failing: ["some failed", "✗"],
+  good: ["good", "✓"],
+  warning: ["warning", "!"],
+  not_reached: ["not reached", "○"],
+  unknown: ["no data", "–"],
 };
 
 /** A target as short as it is unambiguous. @param {string|null} target */

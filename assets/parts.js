@@ -7,15 +7,29 @@ import { WORDS } from "./format.js";
 export function badge(word) {
   if (!word) return el("span", { class: "muted" }, "–");
   const [text, sign] = WORDS[word] ?? [word, "·"];
-  return el("span", { class: `badge ${WORDS[word] ? word : "unknown"}` }, el("span", { class: "sign", "aria-hidden": "true" }, sign), text);
+  return el(
+    "span",
+    { class: `badge ${WORDS[word] ? word : "unknown"}` },
+    el("span", { class: "sign", "aria-hidden": "true" }, sign),
+    text,
+  );
 }
 
 /** A run's tags. @param {Record<string, string>} tags */
 export function tagList(tags) {
   const pairs = Object.entries(tags ?? {});
   if (pairs.length === 0) return null;
-  return el("span", { class: "tags" }, ...pairs.map(([name, value]) =>
-    el("a", { class: "tag", href: `/?${new URLSearchParams({ tag: `${name}=${value}` })}`, "data-view": true }, `${name}=${value}`)));
+  return el(
+    "span",
+    { class: "tags" },
+    ...pairs.map(([name, value]) =>
+      el(
+        "a",
+        { class: "tag", href: `/?${new URLSearchParams({ tag: `${name}=${value}` })}`, "data-view": true },
+        `${name}=${value}`,
+      ),
+    ),
+  );
 }
 
 /**
@@ -24,9 +38,12 @@ export function tagList(tags) {
  * @param {() => void} again
  */
 export function failure(error, again) {
-  return el("div", { class: "notice error", role: "alert" },
+  return el(
+    "div",
+    { class: "notice error", role: "alert" },
     el("p", {}, el("strong", {}, "This could not be loaded. "), error.message),
-    el("button", { type: "button", onclick: again }, "Try again"));
+    el("button", { type: "button", onclick: again }, "Try again"),
+  );
 }
 
 /**
@@ -36,8 +53,24 @@ export function failure(error, again) {
  * @param {string} caption
  */
 export function table(columns, rows, caption) {
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", {},
-      el("thead", {}, el("tr", {}, ...columns.map(([heading, of]) => el("th", { scope: "col", class: of }, heading)))),
-      el("tbody", {}, ...rows.map((cells) => el("tr", {}, ...cells.map((cell, index) => el("td", { class: columns[index][1] }, cell)))))));
+  return el(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el(
+      "table",
+      {},
+      el(
+        "thead",
+        {},
+        el("tr", {}, ...columns.map(([heading, of]) => el("th", { scope: "col", class: of }, heading))),
+      ),
+      el(
+        "tbody",
+        {},
+        ...rows.map((cells) =>
+          el("tr", {}, ...cells.map((cell, index) => el("td", { class: columns[index][1] }, cell))),
+        ),
+      ),
+    ),
+  );
 }

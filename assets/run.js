@@ -42,7 +42,16 @@ class RunPage {
     this.charts = {
       vus: chart("Virtual users", "VUs", [{ key: "vus", label: "VUs" }], number),
       rate: chart("Requests", "requests/s", [{ key: "rate", label: "requests/s" }], number),
-      latency: chart("Response time", "ms", [{ key: "p50", label: "p50" }, { key: "p95", label: "p95" }, { key: "p99", label: "p99" }], milliseconds),
+      latency: chart(
+        "Response time",
+        "ms",
+        [
+          { key: "p50", label: "p50" },
+          { key: "p95", label: "p95" },
+          { key: "p99", label: "p99" },
+        ],
+        milliseconds,
+      ),
       failures: chart("Failures", "failures/s", [{ key: "failures", label: "failures/s" }], number),
     };
     this.head = el("div", { class: "run-head" }, el("p", { class: "notice muted" }, "Loading the run…"));
@@ -64,7 +73,12 @@ class RunPage {
       this.draw();
       if (isOpen(run)) this.follow();
     } catch (error) {
-      if (!this.signal.aborted) replace(this.view, back(), failure(/** @type {Error} */ (error), () => this.load()));
+      if (!this.signal.aborted)
+        replace(
+          this.view,
+          back(),
+          failure(/** @type {Error} */ (error), () => this.load()),
+        );
     }
     this.view.setAttribute("aria-busy", "false");
   }
@@ -76,9 +90,20 @@ class RunPage {
   }
 
   build(run) {
-    replace(this.view, back(), this.head, this.problem, this.verdict,
-      el("section", { class: "charts", "aria-label": "Charts" }, ...Object.values(this.charts).map((chart) => chart.element)),
-      el("div", { class: "columns" }, this.thresholds, this.checks), this.details);
+    replace(
+      this.view,
+      back(),
+      this.head,
+      this.problem,
+      this.verdict,
+      el(
+        "section",
+        { class: "charts", "aria-label": "Charts" },
+        ...Object.values(this.charts).map((chart) => chart.element),
+      ),
+      el("div", { class: "columns" }, this.thresholds, this.checks),
+      this.details,
+    );
     this.show(run);
     this.showDetails(run);
   }
@@ -91,31 +116,63 @@ class RunPage {
     replace(this.verdict, ...verdictPart(run));
     replace(this.thresholds, ...thresholdPart(run));
     if (run.checks) replace(this.checks, ...checkPart(run.checks));
-    else if (!this.checks.hasChildNodes()) replace(this.checks, el("h2", {}, "Checks"), el("p", { class: "muted" }, isOpen(run) ? "Reading…" : "This run has sent none."));
+    else if (!this.checks.hasChildNodes())
+      replace(
+        this.checks,
+        el("h2", {}, "Checks"),
+        el("p", { class: "muted" }, isOpen(run) ? "Reading…" : "This run has sent none."),
+      );
   }
 
   showDetails(run) {
-    const block = (title, text) => el("details", {}, el("summary", {}, title), el("pre", { tabindex: "0" }, text));
+    const block = (title, text) =>
+      el("details", {}, el("summary", {}, title), el("pre", { tabindex: "0" }, text));
     const json = (value) => JSON.stringify(value, null, 2);
-    replace(this.details,
+    replace(
+      this.details,
       run.script?.text ? block(`Script ${run.script.name ?? ""}`, run.script.text) : null,
       run.options ? block("Options", json(run.options)) : null,
       run.host ? block("Load generator", json(run.host)) : null,
-      run.summary ? block("End-of-test summary", json(run.summary)) : null);
+      run.summary ? block("End-of-test summary", json(run.summary)) : null,
+    );
   }
 
   draw() {
     const series = /** @type {RunSeries} */ (this.series);
     const total = (metric) => series.window(metric);
     const length = Math.max(series.length(), 1);
-    this.charts.vus.set(series.chart("vus", { vus: (row) => row.max }, "gaps", { vus: (top) => `max ${number(top)}` }));
-    this.charts.rate.set(series.chart("http_reqs", { rate: (row) => row.sum / row.seconds }, "zeros",
-      total("http_reqs") && { rate: () => `mean ${number(total("http_reqs").sum / length)}` }));
-    this.charts.failures.set(series.chart("http_req_failed", { failures: (row) => row.sum / row.seconds }, "zeros",
-      total("http_req_failed") && { failures: () => `${number(total("http_req_failed").sum)} in all` }));
+    this.charts.vus.set(
+      series.chart("vus", { vus: (row) => row.max }, "gaps", { vus: (top) => `max ${number(top)}` }),
+    );
+    this.charts.rate.set(
+      series.chart(
+        "http_reqs",
+        { rate: (row) => row.sum / row.seconds },
+        "zeros",
+        total("http_reqs") && { rate: () => `mean ${number(total("http_reqs").sum / length)}` },
+      ),
+    );
+    this.charts.failures.set(
+      series.chart(
+        "http_req_failed",
+        { failures: (row) => row.sum / row.seconds },
+        "zeros",
+        total("http_req_failed") && { failures: () => `${number(total("http_req_failed").sum)} in all` },
+      ),
+    );
     const whole = total("http_req_duration");
-    this.charts.latency.set(series.chart("http_req_duration", { p50: (row) => row.p50, p95: (row) => row.p95, p99: (row) => row.p99 }, "gaps",
-      whole && { p50: () => milliseconds(whole.p50), p95: () => milliseconds(whole.p95), p99: () => milliseconds(whole.p99) }));
+    this.charts.latency.set(
+      series.chart(
+        "http_req_duration",
+        { p50: (row) => row.p50, p95: (row) => row.p95, p99: (row) => row.p99 },
+        "gaps",
+        whole && {
+          p50: () => milliseconds(whole.p50),
+          p95: () => milliseconds(whole.p95),
+          p99: () => milliseconds(whole.p99),
+        },
+      ),
+    );
   }
 
   /** Stays with a run that goes on: new seconds at once, verdict and checks now and then. */
@@ -124,8 +181,12 @@ class RunPage {
     this.events = events;
     // After a lost connection the stream begins anew; what was missed is read here.
     events.addEventListener("open", () => this.catchUp());
-    events.addEventListener("points", (event) => this.catchUp(JSON.parse(/** @type {MessageEvent} */ (event).data)));
-    events.addEventListener("run", (event) => this.changed(JSON.parse(/** @type {MessageEvent} */ (event).data)));
+    events.addEventListener("points", (event) =>
+      this.catchUp(JSON.parse(/** @type {MessageEvent} */ (event).data)),
+    );
+    events.addEventListener("run", (event) =>
+      this.changed(JSON.parse(/** @type {MessageEvent} */ (event).data)),
+    );
     events.addEventListener("deleted", () => {
       this.close();
       replace(this.view, back(), el("p", { class: "notice" }, "This run has been deleted."));
@@ -201,17 +262,43 @@ function heading(run) {
   ].filter(([, value]) => value !== null && value !== undefined);
   return [
     el("div", { class: "heading" }, el("h1", {}, run.name), badge(run.state), tagList(run.tags)),
-    el("dl", { class: "facts" }, ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
-    run.state === "lost" ? el("p", { class: "notice" }, "Nothing has come from this run for 60 s or more. It goes on as soon as it sends again.") : null,
-    run.report?.series_folded > 0 ? el("p", { class: "notice" }, `Too many series: ${run.report.series_folded} tag sets were folded into one series per metric.`) : null,
+    el(
+      "dl",
+      { class: "facts" },
+      ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))),
+    ),
+    run.state === "lost"
+      ? el(
+          "p",
+          { class: "notice" },
+          "Nothing has come from this run for 60 s or more. It goes on as soon as it sends again.",
+        )
+      : null,
+    run.report?.series_folded > 0
+      ? el(
+          "p",
+          { class: "notice" },
+          `Too many series: ${run.report.series_folded} tag sets were folded into one series per metric.`,
+        )
+      : null,
   ];
 }
 
 function verdictPart(run) {
   const rows = run.judgement.rows.map((row) => [
-    el("strong", {}, row.name), el("span", { class: "big" }, row.figure), row.limit, badge(row.status), row.text === "good" ? "" : row.text,
+    el("strong", {}, row.name),
+    el("span", { class: "big" }, row.figure),
+    row.limit,
+    badge(row.status),
+    row.text === "good" ? "" : row.text,
   ]);
-  const columns = /** @type {any} */ ([["Figure"], ["Measured", "figure"], ["Good", "figure"], ["Judged"], ["Why", "long"]]);
+  const columns = /** @type {any} */ ([
+    ["Figure"],
+    ["Measured", "figure"],
+    ["Good", "figure"],
+    ["Judged"],
+    ["Why", "long"],
+  ]);
   const title = isOpen(run) ? "Verdict so far" : "Verdict";
   return [el("h2", {}, `${title} `, badge(run.judgement.overall)), table(columns, rows, "Verdict")];
 }
@@ -219,14 +306,41 @@ function verdictPart(run) {
 function thresholdPart(run) {
   const title = el("h2", {}, "Thresholds");
   if (run.threshold_verdicts?.length > 0) {
-    const rows = run.threshold_verdicts.map((one) => [badge(one.ok ? "passed" : "crossed"), el("code", {}, one.metric), el("code", {}, one.source)]);
-    return [title, table(/** @type {any} */ ([["Result"], ["Metric", "long"], ["Threshold", "long"]]), rows, "Thresholds")];
+    const rows = run.threshold_verdicts.map((one) => [
+      badge(one.ok ? "passed" : "crossed"),
+      el("code", {}, one.metric),
+      el("code", {}, one.source),
+    ]);
+    return [
+      title,
+      table(/** @type {any} */ ([["Result"], ["Metric", "long"], ["Threshold", "long"]]), rows, "Thresholds"),
+    ];
   }
-  const pending = Object.entries(run.thresholds ?? {}).flatMap(([metric, list]) => [list].flat().map((source) =>
-    [el("code", {}, metric), el("code", {}, typeof source === "string" ? source : source.threshold ?? JSON.stringify(source))]));
+  const pending = Object.entries(run.thresholds ?? {}).flatMap(([metric, list]) =>
+    [list]
+      .flat()
+      .map((source) => [
+        el("code", {}, metric),
+        el("code", {}, typeof source === "string" ? source : (source.threshold ?? JSON.stringify(source))),
+      ]),
+  );
   if (pending.length === 0) return [title, el("p", { class: "muted" }, "This run has none.")];
-  return [title, table(/** @type {any} */ ([["Metric", "long"], ["Threshold", "long"]]), pending, "Thresholds"),
-    el("p", { class: "muted" }, isOpen(run) ? "Evaluated at the end of the run." : "The run ended without an evaluation.")];
+  return [
+    title,
+    table(
+      /** @type {any} */ ([
+        ["Metric", "long"],
+        ["Threshold", "long"],
+      ]),
+      pending,
+      "Thresholds",
+    ),
+    el(
+      "p",
+      { class: "muted" },
+      isOpen(run) ? "Evaluated at the end of the run." : "The run ended without an evaluation.",
+    ),
+  ];
 }
 
 function checkPart(checks) {
@@ -234,19 +348,41 @@ function checkPart(checks) {
   if (checks.length === 0) return [title, el("p", { class: "muted" }, "This run has none.")];
   const rows = checks.map((check) => {
     const all = check.passes + check.fails;
-    return [badge(check.fails === 0 ? "passed" : "failing"), check.name, (check.group ?? "").split("::").filter(Boolean).join(" › "),
-      number(check.passes), number(check.fails), all === 0 ? "–" : percent(check.passes / all)];
+    return [
+      badge(check.fails === 0 ? "passed" : "failing"),
+      check.name,
+      (check.group ?? "").split("::").filter(Boolean).join(" › "),
+      number(check.passes),
+      number(check.fails),
+      all === 0 ? "–" : percent(check.passes / all),
+    ];
   });
-  const columns = /** @type {any} */ ([["Result"], ["Check", "long"], ["Group"], ["Passed", "figure"], ["Failed", "figure"], ["Passed, %", "figure"]]);
+  const columns = /** @type {any} */ ([
+    ["Result"],
+    ["Check", "long"],
+    ["Group"],
+    ["Passed", "figure"],
+    ["Failed", "figure"],
+    ["Passed, %", "figure"],
+  ]);
   return [title, table(columns, rows, "Checks")];
 }
 
 /** Checks so far, from the series of a run that has not sent its end. */
 async function liveChecks(run, signal) {
-  const series = run.series.filter((one) => one.metric === "checks" && one.tags.check).slice(0, LIVE_CHECKS_MAX);
-  const windows = await Promise.all(series.map((one) => getSeries(run.run_id, { metric: "checks", tags: one.tags, step: 86400 }, signal)));
+  const series = run.series
+    .filter((one) => one.metric === "checks" && one.tags.check)
+    .slice(0, LIVE_CHECKS_MAX);
+  const windows = await Promise.all(
+    series.map((one) => getSeries(run.run_id, { metric: "checks", tags: one.tags, step: 86400 }, signal)),
+  );
   return windows.map((answer, index) => {
     const window = answer.metrics[0]?.window ?? { count: 0, sum: 0 };
-    return { name: series[index].tags.check, group: series[index].tags.group, passes: window.sum, fails: window.count - window.sum };
+    return {
+      name: series[index].tags.check,
+      group: series[index].tags.group,
+      passes: window.sum,
+      fails: window.count - window.sum,
+    };
   });
 }

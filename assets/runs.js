@@ -18,9 +18,24 @@ const PAGE_RUNS = 50;
 export function showRuns(view, query, go) {
   document.title = "Runs – dchat";
   const stop = new AbortController();
-  const body = el("div", { class: "list", "aria-busy": "true" }, el("p", { class: "notice muted" }, "Loading runs…"));
-  const search = el("input", { type: "search", name: "q", placeholder: "Name, script, target or id", "aria-label": "Search runs", value: query.get("q") ?? "" });
-  const form = el("form", { class: "search", role: "search", onsubmit: submit }, search, el("button", {}, "Search"));
+  const body = el(
+    "div",
+    { class: "list", "aria-busy": "true" },
+    el("p", { class: "notice muted" }, "Loading runs…"),
+  );
+  const search = el("input", {
+    type: "search",
+    name: "q",
+    placeholder: "Name, script, target or id",
+    "aria-label": "Search runs",
+    value: query.get("q") ?? "",
+  });
+  const form = el(
+    "form",
+    { class: "search", role: "search", onsubmit: submit },
+    search,
+    el("button", {}, "Search"),
+  );
   replace(view, el("div", { class: "heading" }, el("h1", {}, "Runs"), form), filterLine(query), body);
 
   function submit(event) {
@@ -34,7 +49,8 @@ export function showRuns(view, query, go) {
 
   async function load() {
     const asked = new URLSearchParams({ limit: String(PAGE_RUNS) });
-    for (const name of ["q", "tag", "before"]) if (query.get(name)) asked.set(name, /** @type {string} */ (query.get(name)));
+    for (const name of ["q", "tag", "before"])
+      if (query.get(name)) asked.set(name, /** @type {string} */ (query.get(name)));
     try {
       const page = await listRuns(asked, stop.signal);
       replace(body, ...content(page, query));
@@ -68,7 +84,16 @@ function content(page, query) {
     el("span", { class: "target", title: run.target }, address(run.target)),
     tagList(run.tags) ?? "",
   ]);
-  const columns = [["Name"], ["State"], ["Verdict"], ["Started"], ["Length", "figure"], ["Exit code", "figure"], ["Target"], ["Tags", "long"]];
+  const columns = [
+    ["Name"],
+    ["State"],
+    ["Verdict"],
+    ["Started"],
+    ["Length", "figure"],
+    ["Exit code", "figure"],
+    ["Target"],
+    ["Tags", "long"],
+  ];
   const older = new URLSearchParams(query);
   older.set("before", page.next_before);
   return [
@@ -83,13 +108,22 @@ function filterLine(query) {
   if (query.get("q")) parts.push(`“${query.get("q")}”`);
   if (query.get("before")) parts.push("older runs");
   if (parts.length === 0) return null;
-  return el("p", { class: "filter" }, `Showing ${parts.join(", ")} · `, el("a", { href: "/", "data-view": true }, "all runs"));
+  return el(
+    "p",
+    { class: "filter" },
+    `Showing ${parts.join(", ")} · `,
+    el("a", { href: "/", "data-view": true }, "all runs"),
+  );
 }
 
 function empty(query) {
-  if (query.get("q") || query.get("tag") || query.get("before")) return el("p", { class: "notice muted" }, "No run fits.");
-  return el("div", { class: "notice" },
+  if (query.get("q") || query.get("tag") || query.get("before"))
+    return el("p", { class: "notice muted" }, "No run fits.");
+  return el(
+    "div",
+    { class: "notice" },
     el("p", {}, el("strong", {}, "No runs yet.")),
     el("p", {}, "Start one beside this relay; it is recorded here while it runs:"),
-    el("pre", {}, "dchat run"));
+    el("pre", {}, "dchat run"),
+  );
 }

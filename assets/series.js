@@ -33,7 +33,7 @@ export class RunSeries {
 
   /** The whole run as one step, if it is over and was read as a whole. @param {string} metric */
   window(metric) {
-    return this.run.finished_at ? this.windows.get(metric) ?? null : null;
+    return this.run.finished_at ? (this.windows.get(metric) ?? null) : null;
   }
 
   /** Length of the run in seconds, as far as it is known. */
@@ -54,7 +54,11 @@ export class RunSeries {
     }
     const changed = Math.min(from === undefined ? Infinity : Math.floor(from / 1000), this.last);
     const begin = Math.max(Math.floor(changed / this.step) * this.step, 0);
-    const answer = await getSeries(this.runId, { metric: METRICS, from: begin * 1000, step: this.step }, this.signal);
+    const answer = await getSeries(
+      this.runId,
+      { metric: METRICS, from: begin * 1000, step: this.step },
+      this.signal,
+    );
     return this.take(answer);
   }
 
@@ -77,15 +81,25 @@ export class RunSeries {
     const rows = [...known.values()].sort((a, b) => a.t - b.t);
     if (missing === "zeros" && rows.length > 0) {
       for (let t = rows[0].t; t <= this.last; t += this.step) {
-        if (!known.has(t)) rows.push({ t, seconds: this.step, count: 0, sum: 0, max: null, p50: null, p95: null, p99: null });
+        if (!known.has(t))
+          rows.push({ t, seconds: this.step, count: 0, sum: 0, max: null, p50: null, p95: null, p99: null });
       }
       rows.sort((a, b) => a.t - b.t);
     }
     const end = this.run.finished_at ? Math.ceil(this.run.finished_at / 1000) : this.last;
-    const data = { from: Math.min(start, rows[0]?.t ?? start), to: Math.max(end, this.last, start + 10), start, step: this.step, t: rows.map((row) => row.t), columns: {}, overall: {} };
+    const data = {
+      from: Math.min(start, rows[0]?.t ?? start),
+      to: Math.max(end, this.last, start + 10),
+      start,
+      step: this.step,
+      t: rows.map((row) => row.t),
+      columns: {},
+      overall: {},
+    };
     for (const [name, of] of Object.entries(columns)) {
       data.columns[name] = rows.map(of);
-      if (overall?.[name] && rows.length > 0) data.overall[name] = overall[name](Math.max(...data.columns[name]));
+      if (overall?.[name] && rows.length > 0)
+        data.overall[name] = overall[name](Math.max(...data.columns[name]));
     }
     return data;
   }
@@ -99,8 +113,14 @@ export class RunSeries {
         any = true;
         this.last = Math.max(this.last, t);
         rows.set(t, {
-          t, seconds: this.step, count: metric.count[index], sum: metric.sum[index], max: metric.max[index],
-          p50: metric.p50?.[index] ?? null, p95: metric.p95?.[index] ?? null, p99: metric.p99?.[index] ?? null,
+          t,
+          seconds: this.step,
+          count: metric.count[index],
+          sum: metric.sum[index],
+          max: metric.max[index],
+          p50: metric.p50?.[index] ?? null,
+          p95: metric.p95?.[index] ?? null,
+          p99: metric.p99?.[index] ?? null,
         });
       });
     }

@@ -28,8 +28,17 @@ export function setResponseCallback(given) {
 }
 
 function encodeForm(form) {
-  const pair = (key, value) => `${encodeURIComponent(key)}=${encodeURIComponent(value === null || value === undefined ? '' : value)}`.replace(/%20/g, '+');
-  return Object.keys(form).sort().map((key) => (Array.isArray(form[key]) ? form[key].map((value) => pair(key, value)).join('&') : pair(key, form[key]))).join('&');
+  const pair = (key, value) =>
+    `${encodeURIComponent(key)}=${encodeURIComponent(value === null || value === undefined ? '' : value)}`.replace(
+      /%20/g,
+      '+',
+    );
+  return Object.keys(form)
+    .sort()
+    .map((key) =>
+      Array.isArray(form[key]) ? form[key].map((value) => pair(key, value)).join('&') : pair(key, form[key]),
+    )
+    .join('&');
 }
 
 function multipart(form) {
@@ -74,10 +83,13 @@ function flatten(method, address, body, params) {
   let payload = null;
   if (body !== null && body !== undefined) {
     if (typeof body === 'string' || body instanceof ArrayBuffer) payload = body;
-    else if (ArrayBuffer.isView(body)) payload = body.buffer.slice(body.byteOffset, body.byteOffset + body.byteLength);
+    else if (ArrayBuffer.isView(body))
+      payload = body.buffer.slice(body.byteOffset, body.byteOffset + body.byteLength);
     else if (typeof body === 'object') {
       const parts = Object.values(body).some((value) => value instanceof FileData);
-      const made = parts ? multipart(body) : { body: encodeForm(body), type: 'application/x-www-form-urlencoded' };
+      const made = parts
+        ? multipart(body)
+        : { body: encodeForm(body), type: 'application/x-www-form-urlencoded' };
       payload = made.body;
       if (!typed) headers.push('Content-Type', made.type);
     } else payload = String(body);
@@ -86,16 +98,43 @@ function flatten(method, address, body, params) {
   if (params.cookies) {
     for (const key of Object.keys(params.cookies)) {
       const one = params.cookies[key];
-      if (one !== null && typeof one === 'object') cookies.push(key, String(one.value), one.replace ? '1' : '');
+      if (one !== null && typeof one === 'object')
+        cookies.push(key, String(one.value), one.replace ? '1' : '');
       else cookies.push(key, String(one), '');
     }
   }
   const expected = params.responseCallback === undefined ? callback : params.responseCallback;
-  return [method, String(target), name ?? null, payload, headers, params.tags ?? null, params.timeout ?? null,
-    params.redirects ?? null, params.responseType ?? null, expected, cookies, params.auth ?? null, params.throw ?? null, params.jar ? params.jar.__id : 0];
+  return [
+    method,
+    String(target),
+    name ?? null,
+    payload,
+    headers,
+    params.tags ?? null,
+    params.timeout ?? null,
+    params.redirects ?? null,
+    params.responseType ?? null,
+    expected,
+    cookies,
+    params.auth ?? null,
+    params.throw ?? null,
+    params.jar ? params.jar.__id : 0,
+  ];
 }
 
-const STATUS = 0, REASON = 1, BODY = 2, HEADERS = 3, URL = 4, PROTO = 5, IP = 6, PORT = 7, TIMES = 8, TLS = 9, ERROR = 10, CODE = 11, COOKIES = 12;
+const STATUS = 0,
+  REASON = 1,
+  BODY = 2,
+  HEADERS = 3,
+  URL = 4,
+  PROTO = 5,
+  IP = 6,
+  PORT = 7,
+  TIMES = 8,
+  TLS = 9,
+  ERROR = 10,
+  CODE = 11,
+  COOKIES = 12;
 
 export class Response {
   constructor(answer, method, address, body) {
@@ -107,7 +146,16 @@ export class Response {
     this.remote_ip = answer[IP];
     this.remote_port = answer[PORT];
     const times = answer[TIMES];
-    this.timings = { duration: times[0], blocked: times[1], looking_up: 0, connecting: times[2], tls_handshaking: times[3], sending: times[4], waiting: times[5], receiving: times[6] };
+    this.timings = {
+      duration: times[0],
+      blocked: times[1],
+      looking_up: 0,
+      connecting: times[2],
+      tls_handshaking: times[3],
+      sending: times[4],
+      waiting: times[5],
+      receiving: times[6],
+    };
     this.tls_version = answer[TLS];
     this.error = answer[ERROR];
     this.error_code = answer[CODE];
@@ -132,8 +180,13 @@ export class Response {
 
   json(path) {
     if (this.__json === undefined) {
-      if (this.body === null) throw new Error('the body is null so we can\'t transform it to JSON - this likely was because of a request error getting the response');
-      Object.defineProperty(this, '__json', { value: { parsed: JSON.parse(typeof this.body === 'string' ? this.body : host.text(this.body)) } });
+      if (this.body === null)
+        throw new Error(
+          "the body is null so we can't transform it to JSON - this likely was because of a request error getting the response",
+        );
+      Object.defineProperty(this, '__json', {
+        value: { parsed: JSON.parse(typeof this.body === 'string' ? this.body : host.text(this.body)) },
+      });
     }
     return path === undefined ? this.__json.parsed : select(this.__json.parsed, String(path));
   }
@@ -155,7 +208,10 @@ function select(value, path) {
     if (value === null || value === undefined) return undefined;
     if (keys[index] === '#' && Array.isArray(value)) {
       if (index === keys.length - 1) return value.length;
-      const rest = keys.slice(index + 1).map((key) => key.replace(/\./g, '\\.')).join('.');
+      const rest = keys
+        .slice(index + 1)
+        .map((key) => key.replace(/\./g, '\\.'))
+        .join('.');
       return value.map((item) => select(item, rest)).filter((item) => item !== undefined);
     }
     value = value[keys[index]];
@@ -190,7 +246,8 @@ export function asyncRequest(method, address, body, params) {
 }
 
 export function batch(requests) {
-  if (requests === null || typeof requests !== 'object') throw new TypeError('batch() needs an array or an object');
+  if (requests === null || typeof requests !== 'object')
+    throw new TypeError('batch() needs an array or an object');
   const keys = Object.keys(requests);
   const flats = keys.map((key) => {
     const one = requests[key];
@@ -200,7 +257,9 @@ export function batch(requests) {
   });
   const answers = host.requestBatch(flats);
   const result = Array.isArray(requests) ? [] : {};
-  keys.forEach((key, index) => { result[key] = settle(answers[index], flats[index]); });
+  keys.forEach((key, index) => {
+    result[key] = settle(answers[index], flats[index]);
+  });
   return result;
 }
 
@@ -211,13 +270,19 @@ export class CookieJar {
 
   cookiesForURL(address) {
     const cookies = {};
-    for (const [name, value] of host.jarCookies(this.__id, String(address))) (cookies[name] ??= []).push(value);
+    for (const [name, value] of host.jarCookies(this.__id, String(address)))
+      (cookies[name] ??= []).push(value);
     return cookies;
   }
 
   set(address, name, value, settings) {
     let cookie = `${name}=${value}`;
-    for (const [key, attribute] of [['domain', 'Domain'], ['path', 'Path'], ['expires', 'Expires'], ['max_age', 'Max-Age']]) {
+    for (const [key, attribute] of [
+      ['domain', 'Domain'],
+      ['path', 'Path'],
+      ['expires', 'Expires'],
+      ['max_age', 'Max-Age'],
+    ]) {
       if (settings?.[key] !== undefined) cookie += `; ${attribute}=${settings[key]}`;
     }
     if (settings?.secure) cookie += '; Secure';
@@ -225,12 +290,32 @@ export class CookieJar {
     return host.jarSet(this.__id, String(address), cookie);
   }
 
-  clear(address) { host.jarDelete(this.__id, String(address), undefined); }
+  clear(address) {
+    host.jarDelete(this.__id, String(address), undefined);
+  }
 
-  delete(address, name) { host.jarDelete(this.__id, String(address), String(name)); }
+  delete(address, name) {
+    host.jarDelete(this.__id, String(address), String(name));
+  }
 }
 export const cookieJar = () => new CookieJar(0);
 
 export default {
-  url, expectedStatuses, setResponseCallback, file, request, get, head, post, put, patch, del, options, asyncRequest, batch, CookieJar, cookieJar, Response,
+  url,
+  expectedStatuses,
+  setResponseCallback,
+  file,
+  request,
+  get,
+  head,
+  post,
+  put,
+  patch,
+  del,
+  options,
+  asyncRequest,
+  batch,
+  CookieJar,
+  cookieJar,
+  Response,
 };

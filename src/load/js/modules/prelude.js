@@ -7,12 +7,18 @@ let nextId = 1;
 
 function inspect(value, depth, seen) {
   switch (typeof value) {
-    case 'string': return depth === 0 ? value : JSON.stringify(value);
-    case 'function': return `[object Function]`;
-    case 'symbol': return value.toString();
-    case 'bigint': return `${value}n`;
-    case 'object': break;
-    default: return String(value);
+    case 'string':
+      return depth === 0 ? value : JSON.stringify(value);
+    case 'function':
+      return `[object Function]`;
+    case 'symbol':
+      return value.toString();
+    case 'bigint':
+      return `${value}n`;
+    case 'object':
+      break;
+    default:
+      return String(value);
   }
   if (value === null) return 'null';
   if (value instanceof Error) return value.stack ? `${value}\n${value.stack}` : String(value);
@@ -23,16 +29,28 @@ function inspect(value, depth, seen) {
   const inside = [...seen, value];
   const show = (part) => inspect(part, depth + 1, inside);
   if (Array.isArray(value)) return value.length === 0 ? '[]' : `[ ${Array.from(value, show).join(', ')} ]`;
-  if (value instanceof Map) return `Map(${value.size}) { ${Array.from(value, ([k, v]) => `${show(k)} => ${show(v)}`).join(', ')} }`;
+  if (value instanceof Map)
+    return `Map(${value.size}) { ${Array.from(value, ([k, v]) => `${show(k)} => ${show(v)}`).join(', ')} }`;
   if (value instanceof Set) return `Set(${value.size}) { ${Array.from(value, show).join(', ')} }`;
   const source = typeof value.toJSON === 'function' ? value.toJSON() : value;
   if (source === null || typeof source !== 'object') return show(source);
-  const pairs = Object.keys(source).map((key) => `${/^[A-Za-z_$][\w$]*$/.test(key) ? key : JSON.stringify(key)}: ${show(source[key])}`);
+  const pairs = Object.keys(source).map(
+    (key) => `${/^[A-Za-z_$][\w$]*$/.test(key) ? key : JSON.stringify(key)}: ${show(source[key])}`,
+  );
   return pairs.length === 0 ? '{}' : `{ ${pairs.join(', ')} }`;
 }
 
-const say = (level) => (...parts) => host.log(level, parts.map((part) => inspect(part, 0, [])).join(' '));
-globalThis.console = { log: say('info'), info: say('info'), debug: say('debug'), warn: say('warning'), error: say('error') };
+const say =
+  (level) =>
+  (...parts) =>
+    host.log(level, parts.map((part) => inspect(part, 0, [])).join(' '));
+globalThis.console = {
+  log: say('info'),
+  info: say('info'),
+  debug: say('debug'),
+  warn: say('warning'),
+  error: say('error'),
+};
 
 function timer(repeat) {
   return (callback, delay, ...args) => {
@@ -44,18 +62,24 @@ function timer(repeat) {
     return id;
   };
 }
-const cancel = (id) => { if (callbacks.delete(id)) host.cancelTimer(id); };
+const cancel = (id) => {
+  if (callbacks.delete(id)) host.cancelTimer(id);
+};
 globalThis.setTimeout = timer(false);
 globalThis.setInterval = timer(true);
 globalThis.clearTimeout = cancel;
 globalThis.clearInterval = cancel;
 
 // A promise that Rust settles by its id.
-host.pending = (begin) => new Promise((resolve, reject) => {
-  const id = nextId++;
-  callbacks.set(id, { run: (result) => (result instanceof Error ? reject(result) : resolve(result)), repeat: null });
-  begin(id);
-});
+host.pending = (begin) =>
+  new Promise((resolve, reject) => {
+    const id = nextId++;
+    callbacks.set(id, {
+      run: (result) => (result instanceof Error ? reject(result) : resolve(result)),
+      repeat: null,
+    });
+    begin(id);
+  });
 
 // Called by the event loop for each timer that is due and each operation that is done.
 host.dispatch = (id, result) => {
