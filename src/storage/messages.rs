@@ -487,8 +487,8 @@ impl rusqlite::ToSql for Id<'_> {
 pub(super) fn id_text(value: ValueRef<'_>) -> rusqlite::Result<Arc<str>> {
     match value {
         ValueRef::Blob(bytes) => {
-            let uuid = uuid::Uuid::from_slice(bytes)
-                .map_err(|error| rusqlite::types::FromSqlError::other(error))?;
+            let uuid =
+                uuid::Uuid::from_slice(bytes).map_err(rusqlite::types::FromSqlError::other)?;
             let mut text = uuid::Uuid::encode_buffer();
             Ok((*uuid.hyphenated().encode_lower(&mut text)).into())
         }

@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::row::{Cursor, List, ListQuery, Row, Rows};
+use crate::limits;
 
 /// About 40,000 small messages: half a second to a second of the highest rate.
 pub(super) const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -100,19 +101,20 @@ impl Recent {
         if inner.rows.len() - start > SCAN_MAX {
             return None;
         }
-        let mut rows = Vec::new();
+        let (mut rows, mut bytes) = (Vec::new(), 0);
         for row in inner
             .rows
             .range(start..)
             .filter_map(|slot| slot.row.as_ref())
         {
             if belongs(row, query) && row.expires_at_ms.is_none_or(|at| at > expiry_now_ms) {
-                if rows.len() == query.limit {
+                if rows.len() == query.limit || bytes >= limits::PAGE_BYTES_MAX {
                     return Some(Rows {
                         rows,
                         has_more: true,
                     });
                 }
+                bytes += row.bytes();
                 rows.push(row.clone());
             }
         }

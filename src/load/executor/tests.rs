@@ -19,13 +19,16 @@ use crate::load::schedule;
 use crate::load::state::{AbortReason, RunState};
 use crate::load::vu::pool::VuId;
 
-/// Iterations that take `length`, counted; when each VU was at work, in milliseconds.
+/// Begin and end of each VU's times at work, in milliseconds.
+type AtWork = BTreeMap<u32, Vec<(u64, u64)>>;
+
+/// Iterations that take `length`, counted; when each VU was at work.
 struct Sleepers {
     length: Duration,
     origin: Instant,
     complete: Arc<AtomicU64>,
     interrupted: Arc<AtomicU64>,
-    at_work: Arc<Mutex<BTreeMap<u32, Vec<(u64, u64)>>>>,
+    at_work: Arc<Mutex<AtWork>>,
 }
 
 struct Sleeper {

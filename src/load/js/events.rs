@@ -123,9 +123,7 @@ pub(crate) fn drain<'js>(
             dispatch()?.call::<_, ()>((id, answer))?;
         } else if let Some(id) = host.events.take_due() {
             dispatch()?.call::<_, ()>((id,))?;
-        } else if host.events.is_idle() {
-            return Ok(());
-        } else if host.suspender.block_on(host.events.changed()).is_err() {
+        } else if host.events.is_idle() || host.suspender.block_on(host.events.changed()).is_err() {
             return Ok(());
         }
     }

@@ -99,7 +99,7 @@ impl SampleSink {
             return;
         }
         self.buffer.push(container);
-        if self.buffer.len() % Self::BATCH_CONTAINERS == 0 {
+        if self.buffer.len().is_multiple_of(Self::BATCH_CONTAINERS) {
             self.flush();
         }
     }
