@@ -1,1 +1,220 @@
-//! JSON lines, summary export, end-of-test summary.
+//! Outputs: JSON lines, summary export, end-of-test summary.
+
+use std::collections::BTreeSet;
+
+use crate::support::*;
+
+const SCRIPT: &str = r#"
+import http from 'k6/http';
+import { check, group } from 'k6';
+import { Counter, Trend } from 'k6/metrics';
+export const options = { vus: 2, iterations: 6, tags: { team: 'red' } };
+const hits = new Counter('hits'), size = new Trend('size');
+export default function () {
+    group('look', () => {
+        const answer = http.get(`${__ENV.RELAY}/health`, { tags: { name: 'Health' } });
+        check(answer, { 'is 200': (r) => r.status === 200, 'is odd': (r) => r.status === 201 });
+        size.add(answer.body.length);
+    });
+    hits.add(1);
+}"#;
+
+fn script(relay: &Relay) -> Script {
+    Script::new(SCRIPT).args(["-e", &format!("RELAY={}", relay.url())])
+}
+
+#[test]
+fn json_lines_declare_each_metric_once_and_then_its_points() {
+    let relay = Relay::start();
+    let ran = script(&relay)
+        .args(["--out", "json=out.json"])
+        .run()
+        .expect(0);
+    let mut declared = BTreeSet::new();
+    let (mut requests, mut checks) = (0, 0);
+    for line in ran.text("out.json").lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let metric = line["metric"].as_str().unwrap().to_owned();
+        if line["type"] == "Metric" {
+            assert_eq!(line["data"]["name"], metric);
+            assert!(line["data"]["type"].is_string() && line["data"]["contains"].is_string());
+            assert!(declared.insert(metric), "declared once: {line}");
+            continue;
+        }
+        assert_eq!(line["type"], "Point");
+        assert!(declared.contains(&metric), "declared before: {line}");
+        let data = &line["data"];
+        assert!(
+            data["value"].is_number() && data["time"].as_str().unwrap().contains('T'),
+            "{line}"
+        );
+        if metric == "http_reqs" {
+            requests += 1;
+            let tags = &data["tags"];
+            assert_eq!(tags["name"], "Health");
+            assert_eq!(tags["team"], "red");
+            assert_eq!(tags["group"], "::look");
+            assert_eq!(
+                (&tags["method"], &tags["status"]),
+                (&json!("GET"), &json!("200"))
+            );
+            assert_eq!(tags["expected_response"], "true");
+            assert_eq!(tags["scenario"], "default");
+            assert!(
+                tags.get("vu").is_none() && tags.get("iter").is_none(),
+                "{tags}"
+            );
+        }
+        checks += usize::from(metric == "checks");
+    }
+    assert_eq!((requests, checks), (6, 12));
+    for name in [
+        "http_req_duration",
+        "iterations",
+        "iteration_duration",
+        "hits",
+        "size",
+    ] {
+        assert!(declared.contains(name), "{name} in {declared:?}");
+    }
+}
+
+#[test]
+fn json_lines_may_be_gzipped() {
+    let relay = Relay::start();
+    let ran = script(&relay)
+        .args(["--out", "json=out.json.gz"])
+        .run()
+        .expect(0);
+    let plain = command("gzip", ["-dc"])
+        .arg(ran.path("out.json.gz"))
+        .run()
+        .expect(0);
+    assert!(plain.stdout.lines().count() > 50, "{}", plain.stdout);
+}
+
+#[test]
+fn summary_export_has_k6_s_shape() {
+    let relay = Relay::start();
+    let ran = script(&relay).run().expect(0);
+    let summary = ran.summary();
+    let metrics = &summary["metrics"];
+    assert_eq!(metrics["iterations"]["count"], 6, "{summary}");
+    assert_eq!(metrics["http_reqs"]["count"], 6);
+    assert_eq!(metrics["hits"]["count"], 6);
+    assert_eq!(metrics["checks"]["passes"], 6);
+    assert_eq!(metrics["checks"]["fails"], 6);
+    assert_eq!(metrics["checks"]["value"], 0.5, "rate is called value here");
+    for stat in ["avg", "min", "med", "max", "p(90)", "p(95)"] {
+        assert!(
+            metrics["http_req_duration"][stat].is_number(),
+            "{stat}: {metrics}"
+        );
+    }
+    let group = &summary["root_group"]["groups"]["look"];
+    assert_eq!(group["path"], "::look", "{summary}");
+    assert_eq!(group["checks"]["is 200"]["passes"], 6);
+    assert_eq!(group["checks"]["is odd"]["fails"], 6);
+}
+
+#[test]
+fn summary_shows_checks_metrics_and_execution() {
+    let relay = Relay::start();
+    script(&relay).run().expect(0).prints(&[
+        "TOTAL RESULTS",
+        "checks_total",
+        "checks_succeeded",
+        "50.00%",
+        "✓ is 200",
+        "✗ is odd",
+        "CUSTOM",
+        "hits",
+        "size",
+        "HTTP",
+        "http_req_duration",
+        "http_reqs",
+        "EXECUTION",
+        "iterations",
+        "NETWORK",
+        "data_received",
+    ]);
+}
+
+#[test]
+fn trend_stats_and_time_unit_can_be_chosen() {
+    let relay = Relay::start();
+    let ran = script(&relay)
+        .args(["--summary-trend-stats", "avg,p(99.5),count"])
+        .run()
+        .expect(0);
+    let trend = ran.metric("http_req_duration");
+    let keys: BTreeSet<&String> = trend.as_object().unwrap().keys().collect();
+    let stats: Vec<&str> = keys
+        .iter()
+        .map(|key| key.as_str())
+        .filter(|k| *k != "thresholds")
+        .collect();
+    assert_eq!(stats, ["avg", "count", "p(99.5)"]);
+    assert_eq!(trend["count"], 6);
+}
+
+#[test]
+fn handle_summary_replaces_the_summary_and_writes_files() {
+    let ran = Script::new(
+        r#"
+export const options = { iterations: 3 };
+export default function () {}
+export function handleSummary(data) {
+    return {
+        stdout: `did ${data.metrics.iterations.values.count} iterations\n`,
+        'result.json': JSON.stringify(data),
+    };
+}"#,
+    )
+    .run()
+    .expect(0)
+    .prints(&["did 3 iterations"]);
+    assert!(
+        !ran.finished.stdout.contains("TOTAL RESULTS"),
+        "{}",
+        ran.finished.stdout
+    );
+    let data: Value = serde_json::from_str(&ran.text("result.json")).unwrap();
+    assert_eq!(data["metrics"]["iterations"]["values"]["count"], 3);
+    assert_eq!(data["metrics"]["iterations"]["type"], "counter");
+    assert!(data["state"]["testRunDurationMs"].as_f64().unwrap() > 0.0);
+    assert!(data["root_group"]["checks"].is_array(), "{data}");
+}
+
+#[test]
+fn handle_summary_that_throws_leaves_the_default_summary() {
+    Script::new(
+        r#"
+export default function () {}
+export function handleSummary() { throw new Error('no summary today'); }"#,
+    )
+    .run()
+    .expect(0)
+    .prints(&["TOTAL RESULTS"])
+    .says(&["no summary today"]);
+}
+
+#[test]
+fn tags_of_the_command_line_replace_those_of_the_script() {
+    let relay = Relay::start();
+    let args = ["--tag", "colour=blue", "--out", "json=out.json"];
+    let ran = script(&relay).args(args).run().expect(0);
+    let text = ran.text("out.json");
+    let point = text.lines().find(|line| line.contains("Point")).unwrap();
+    let point: Value = serde_json::from_str(point).unwrap();
+    assert_eq!(point["data"]["tags"]["colour"], "blue", "{point}");
+    assert!(point["data"]["tags"].get("team").is_none(), "{point}");
+}
+
+#[test]
+fn unknown_output_is_refused() {
+    let refused = Script::new("export default function () {}").args(["--out", "carrier-pigeon"]);
+    let ran = refused.run();
+    assert_ne!(ran.finished.code, 0);
+    ran.says(&["carrier-pigeon", "json"]);
+}

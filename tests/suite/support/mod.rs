@@ -16,6 +16,7 @@
 //! relay.terminate(); relay.ended() -> exit code; relay.stderr()
 //! dchat(["config", "show"]).run().expect(0).stdout         // a command to its end, with a deadline
 //! dchat(["relay"]).spawn()                                 // the same, still running: signal, stdout lines
+//! Script::new("export default function () {}").args(["-i", "3"]).run().expect(0).metric("iterations")
 //! command(peer("chromium"), [..]).run()                    // a stranger's program; missing: fails, ./tests/run installs it
 //! eventually("the message is delivered", || Some(..))      // polls with a deadline; tests never sleep
 //! rounds(20)                                               // DCHAT_ROUNDS or this
@@ -29,12 +30,14 @@ pub mod command;
 pub mod http;
 pub mod process;
 pub mod relay;
+pub mod script;
 pub mod sse;
 pub mod ws;
 
 pub use command::{command, dchat, peer};
 pub use http::{Client, Response};
 pub use relay::Relay;
+pub use script::Script;
 pub use serde_json::{Value, json};
 
 use std::time::{Duration, Instant};

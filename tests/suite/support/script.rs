@@ -1,0 +1,120 @@
+//! A k6 script run by `dchat run` in a directory of its own.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::command::{Finished, Invocation, dchat};
+use super::process::{ExitCode, Process};
+
+/// A script that is about to run; reports nowhere unless told.
+#[must_use]
+pub struct Script {
+    dir: TempDir,
+    invocation: Invocation,
+}
+
+/// A script that has run.
+pub struct Ran {
+    dir: TempDir,
+    pub finished: Finished,
+}
+
+impl Script {
+    pub fn new(text: &str) -> Script {
+        let dir = tempfile::tempdir().expect("the temporary directory is writable");
+        std::fs::write(dir.path().join("script.js"), text).expect("it was just made");
+        let invocation = dchat(["run", "--report-to", "none", "--quiet", "--no-color"])
+            .arg("--summary-export")
+            .arg("summary.json")
+            .within_dir(dir.path());
+        Script { dir, invocation }
+    }
+
+    /// A further file beside the script.
+    pub fn file(self, name: &str, text: &str) -> Script {
+        std::fs::write(self.dir.path().join(name), text).expect("the directory is ours");
+        self
+    }
+
+    pub fn args<'a>(mut self, args: impl IntoIterator<Item = &'a str>) -> Script {
+        for arg in args {
+            self.invocation = self.invocation.arg(arg);
+        }
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Script {
+        self.invocation = self.invocation.env(name, value);
+        self
+    }
+
+    pub fn within(mut self, patience: Duration) -> Script {
+        self.invocation = self.invocation.within(patience);
+        self
+    }
+
+    #[track_caller]
+    pub fn run(self) -> Ran {
+        let finished = self.invocation.arg("script.js").run();
+        Ran {
+            dir: self.dir,
+            finished,
+        }
+    }
+
+    /// Starts it; keep the directory as long as it runs.
+    #[track_caller]
+    pub fn spawn(self) -> (Process, TempDir) {
+        (self.invocation.arg("script.js").spawn(), self.dir)
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    pub fn expect(mut self, code: ExitCode) -> Ran {
+        self.finished = self.finished.expect(code);
+        self
+    }
+
+    /// Checks that stderr contains every one of `parts`.
+    #[track_caller]
+    pub fn says(mut self, parts: &[&str]) -> Ran {
+        self.finished = self.finished.says(parts);
+        self
+    }
+
+    /// Checks that stdout contains every one of `parts`.
+    #[track_caller]
+    pub fn prints(mut self, parts: &[&str]) -> Ran {
+        self.finished = self.finished.prints(parts);
+        self
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    #[track_caller]
+    pub fn text(&self, name: &str) -> String {
+        match std::fs::read_to_string(self.path(name)) {
+            Ok(text) => text,
+            Err(error) => panic!("{name}: {error}\n{}", self.finished.stderr),
+        }
+    }
+
+    /// What `--summary-export` wrote.
+    #[track_caller]
+    pub fn summary(&self) -> Value {
+        serde_json::from_str(&self.text("summary.json")).expect("the summary is JSON")
+    }
+
+    /// The values of one metric in the exported summary.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> Value {
+        let summary = self.summary();
+        summary["metrics"][name].clone()
+    }
+}
