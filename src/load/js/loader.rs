@@ -9,7 +9,7 @@ use rquickjs::{Ctx, Error, Exception, Module};
 
 use super::ffi;
 use super::library::Library;
-use super::modules::SOURCES;
+use super::modules::{PRELUDE, SOURCES};
 
 /// Resolves relative to the importing file; knows the built-in modules by name.
 pub(crate) struct Modules {
@@ -30,8 +30,8 @@ impl Resolver for Modules {
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> rquickjs::Result<String> {
-        let is_builtin = SOURCES.iter().any(|(known, _)| *known == name);
-        if is_builtin && !name.starts_with("dchat:") {
+        let for_us = name == PRELUDE.0 && is_builtin(base);
+        if is_builtin(name) || for_us {
             return Ok(name.to_owned());
         }
         if name == "k6" || name.starts_with("k6/") {
@@ -61,6 +61,9 @@ impl Loader for Modules {
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> rquickjs::Result<Module<'js, Declared>> {
+        if let Some((_, source)) = SOURCES.iter().find(|(known, _)| *known == name) {
+            return module(ctx, &self.library, name, || Ok((*source).into()));
+        }
         module(ctx, &self.library, name, || {
             let content = self.library.open(Path::new(name)).map_err(|error| {
                 refuse(ctx, &format!("the module {name:?} can't be read: {error}"))
@@ -85,8 +88,19 @@ pub(crate) fn module<'js>(
         return Err(refuse(ctx, &text));
     }
     let module = Module::declare(ctx.clone(), name, source()?)?;
-    library.add_module(name, module.write(WriteOptions::default())?);
+    // Each VU keeps what it loads: the source only serves `toString`, and places within our own
+    // modules help nobody.
+    let options = WriteOptions {
+        strip_source: true,
+        strip_debug: is_builtin(name) || name == PRELUDE.0,
+        ..WriteOptions::default()
+    };
+    library.add_module(name, module.write(options)?);
     Ok(module)
+}
+
+fn is_builtin(name: &str) -> bool {
+    SOURCES.iter().any(|(known, _)| *known == name)
 }
 
 fn refuse(ctx: &Ctx<'_>, text: &str) -> Error {

@@ -12,7 +12,7 @@ use super::exception::{script_error, thrown};
 use super::ffi::{CountingAllocator, HeapMeter};
 use super::host::Host;
 use super::loader::{self, Modules};
-use super::modules::{self, BRIDGE, SOURCES};
+use super::modules::{self, BRIDGE, PRELUDE};
 use super::program::VmSettings;
 use super::{ScriptError, events};
 
@@ -101,11 +101,10 @@ impl<'js> Script<'js> {
         globals.set("global", globals.clone())?;
         let bridge = modules::bridge(ctx, host)?;
         globals.set(BRIDGE, bridge.clone())?;
-        for (name, source) in SOURCES {
-            let module = loader::module(ctx, &host.library, name, || Ok(source.into()))?;
-            let (_, evaluated) = module.eval()?;
-            evaluated.finish::<()>()?;
-        }
+        let (name, source) = PRELUDE;
+        let prelude = loader::module(ctx, &host.library, name, || Ok(source.into()))?;
+        let (_, evaluated) = prelude.eval()?;
+        evaluated.finish::<()>()?;
         globals.remove(BRIDGE)?;
         let main = host.library.main.clone();
         let module = loader::module(ctx, &host.library, &main, || {

@@ -1,5 +1,5 @@
 // The module `k6/data`: arrays that all VUs share, element by element as JSON.
-const host = globalThis.__host;
+import { host } from 'dchat:host';
 
 function deepFreeze(value) {
   if (value !== null && typeof value === 'object') {

@@ -1,5 +1,5 @@
 // The module `k6/execution`: what the run, the scenario and the VU know about themselves.
-const host = globalThis.__host;
+import { host } from 'dchat:host';
 
 const getters = (names) =>
   Object.defineProperties(

@@ -1,6 +1,6 @@
 // The module `k6/http`. Requests go out in Rust (load::js::modules::http); what stands here turns
 // arguments into one flat call and the flat answer into a Response.
-const host = globalThis.__host;
+import { host } from 'dchat:host';
 
 let callback = [200, 399];
 

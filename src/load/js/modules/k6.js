@@ -1,5 +1,5 @@
 // The module `k6`.
-const host = globalThis.__host;
+import { host } from 'dchat:host';
 
 export function check(value, sets, tags) {
   if (sets === null || typeof sets !== 'object') throw new TypeError('check() needs an object of checks');

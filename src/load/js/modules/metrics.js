@@ -1,5 +1,5 @@
 // The module `k6/metrics`.
-const host = globalThis.__host;
+import { host } from 'dchat:host';
 
 class Metric {
   constructor(kind, name, isTime) {

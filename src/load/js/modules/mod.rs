@@ -1,6 +1,5 @@
 //! The importable k6 modules. Each is a small ES module of ours (the `.js` beside its `.rs`) over
-//! host functions in Rust, which it reaches through the bridge object; the bridge is gone from the
-//! global object before the script runs.
+//! host functions in Rust, which it reaches through the bridge object that the prelude exports.
 
 mod console;
 mod cookies;
@@ -18,17 +17,18 @@ use rquickjs::{Ctx, Exception, Function, Object, Value};
 use super::host::Host;
 use super::tagging::OwnTags;
 
-/// Name and source of every module, in the order in which they are evaluated. The prelude makes
-/// the globals; its name can't be imported.
-pub(crate) const SOURCES: [(&str, &str); 6] = [
-    ("dchat:prelude", include_str!("prelude.js")),
+/// The first module of every VM: makes the globals, and gives the bridge to the others. Only they
+/// can import it.
+pub(crate) const PRELUDE: (&str, &str) = ("dchat:host", include_str!("prelude.js"));
+/// Name and source of what scripts can import. One that is not imported costs a VU nothing.
+pub(crate) const SOURCES: [(&str, &str); 5] = [
     ("k6", include_str!("k6.js")),
     ("k6/metrics", include_str!("metrics.js")),
     ("k6/data", include_str!("data.js")),
     ("k6/execution", include_str!("execution.js")),
     ("k6/http", include_str!("http.js")),
 ];
-/// Where the modules find the bridge while they are evaluated.
+/// Where the prelude finds the bridge while it is evaluated; gone before the script runs.
 pub(crate) const BRIDGE: &str = "__host";
 
 /// The host functions of all modules.

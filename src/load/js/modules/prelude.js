@@ -1,6 +1,7 @@
 // Globals of every VM that are easier said in JavaScript: console, timers, the dispatch of what
 // completes outside. `host` is the bridge to Rust (load::js::modules).
-const host = globalThis.__host;
+// Modules of ours import the bridge from here; scripts can't.
+export const host = globalThis.__host;
 
 const callbacks = new Map();
 let nextId = 1;
