@@ -97,6 +97,7 @@ pub(crate) fn verdict_of(outcome: &RunOutcome) -> Verdict {
         iterations: totals.iterations,
         iteration_seconds: totals.iteration_seconds,
         vus_max: totals.vus_max,
+        duration_seconds: totals.duration_seconds,
         messages: totals.messages,
         best_per_second: totals.best_per_second,
         offered_iterations_per_second: totals.offered_iterations_per_second,

@@ -27,6 +27,7 @@ pub struct Totals {
     pub iterations: u64,
     pub iteration_seconds: f64,
     pub vus_max: u32,
+    pub duration_seconds: f64,
     pub messages: u64,
     pub best_per_second: f64,
     pub offered_iterations_per_second: Option<f64>,
@@ -43,6 +44,7 @@ impl Totals {
             iterations: self.iterations,
             iteration_seconds: self.iteration_seconds,
             vus_max: self.vus_max,
+            duration_seconds: self.duration_seconds,
             messages: self.messages,
             best_per_second: self.best_per_second,
             offered_iterations_per_second: self.offered_iterations_per_second,
@@ -135,6 +137,12 @@ impl FiguresFromSeries {
             self.figures.p99_ms = Some(self.durations.quantile(0.99));
         }
         self.figures.best_per_second = self.best_per_second();
+        let ends = self
+            .seconds
+            .first_key_value()
+            .zip(self.seconds.last_key_value());
+        self.figures.duration_seconds =
+            ends.map_or(0.0, |((first, _), (last, _))| (last - first + 1) as f64);
         self.figures
     }
 

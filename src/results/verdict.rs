@@ -20,6 +20,8 @@ pub const THROUGHPUT_GOOD: f64 = 100.0;
 pub const THROUGHPUT_WARNING: f64 = 50.0;
 /// What one request takes on a healthy relay, in seconds: turns the scripts' pauses into an offer.
 const REQUEST_SECONDS_HEALTHY: f64 = 0.010;
+/// A run that is shorter says nothing about throughput, in seconds.
+const RUN_SECONDS_MIN: f64 = 10.0;
 /// A load that offers less than this many times what was reached is simply not larger.
 const OFFER_MARGIN: f64 = 1.25;
 
@@ -36,6 +38,8 @@ pub struct Figures {
     /// Sum of the iterations' durations.
     pub iteration_seconds: f64,
     pub vus_max: u32,
+    /// From the first measurement to the last.
+    pub duration_seconds: f64,
     /// Messages posted one by one; 0: throughput is judged by requests.
     pub messages: u64,
     /// Best mean rate over ten seconds, of messages if there were any, else of requests.
@@ -188,6 +192,11 @@ fn throughput(figures: &Figures) -> Row {
     };
     let (status, text) = if best > THROUGHPUT_GOOD {
         (Status::Good, "good".to_owned())
+    } else if figures.duration_seconds < RUN_SECONDS_MIN {
+        (
+            Status::NotReached,
+            format!("not judged: the run was shorter than {RUN_SECONDS_MIN:.0} s"),
+        )
     } else if best < THROUGHPUT_WARNING
         && offered >= THROUGHPUT_WARNING
         && offered >= best * OFFER_MARGIN
@@ -282,6 +291,7 @@ mod tests {
             iterations: 10_000,
             iteration_seconds: 25_090.0,
             vus_max: 100,
+            duration_seconds: 420.0,
             messages: 10_000,
             best_per_second: 39.6,
             offered_iterations_per_second: None,
@@ -323,6 +333,22 @@ mod tests {
         };
         let row = &judge(&figures).rows[3];
         assert_eq!(row.text, "not reached by this load (offered 10/s)");
+    }
+
+    #[test]
+    fn short_run_is_not_judged_by_its_rate() {
+        let figures = Figures {
+            requests: 6,
+            messages: 0,
+            best_per_second: 6.0,
+            iterations: 6,
+            iteration_seconds: 0.01,
+            duration_seconds: 0.01,
+            ..stress()
+        };
+        let row = &judge(&figures).rows[3];
+        assert_eq!(row.status, Status::NotReached);
+        assert_eq!(row.text, "not judged: the run was shorter than 10 s");
     }
 
     #[test]

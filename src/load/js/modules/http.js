@@ -136,8 +136,13 @@ const STATUS = 0,
   CODE = 11,
   COOKIES = 12;
 
+// What a Response keeps for itself: symbols don't show in its keys.
+const ANSWER = Symbol('answer');
+const PARSED = Symbol('parsed');
+const REQUEST = Symbol('request');
+
 export class Response {
-  constructor(answer, method, address, body) {
+  constructor(answer, flat) {
     this.status = answer[STATUS];
     this.status_text = answer[REASON];
     this.body = answer[BODY];
@@ -159,13 +164,20 @@ export class Response {
     this.tls_version = answer[TLS];
     this.error = answer[ERROR];
     this.error_code = answer[CODE];
-    Object.defineProperty(this, '__answer', { value: answer });
-    Object.defineProperty(this, 'request', { value: { method, url: address, body }, enumerable: false });
+    this[ANSWER] = answer;
+    this[REQUEST] = flat;
+  }
+
+  get request() {
+    const flat = this[REQUEST];
+    const headers = {};
+    for (let index = 0; index < flat[4].length; index += 2) headers[flat[4][index]] = [flat[4][index + 1]];
+    return { method: flat[0], url: flat[1], headers, body: typeof flat[3] === 'string' ? flat[3] : '' };
   }
 
   get headers() {
-    const list = this.__answer[HEADERS];
     const headers = {};
+    const list = this[ANSWER][HEADERS] === '' ? [] : this[ANSWER][HEADERS].split('\n');
     for (let index = 0; index < list.length; index += 2) headers[list[index]] = list[index + 1];
     Object.defineProperty(this, 'headers', { value: headers, writable: true, enumerable: true });
     return headers;
@@ -173,22 +185,21 @@ export class Response {
 
   get cookies() {
     const cookies = {};
-    for (const cookie of this.__answer[COOKIES]) (cookies[cookie.name] ??= []).push(cookie);
+    for (const cookie of this[ANSWER][COOKIES] ?? []) (cookies[cookie.name] ??= []).push(cookie);
     Object.defineProperty(this, 'cookies', { value: cookies, writable: true, enumerable: true });
     return cookies;
   }
 
   json(path) {
-    if (this.__json === undefined) {
+    if (this[PARSED] === undefined) {
       if (this.body === null)
         throw new Error(
           "the body is null so we can't transform it to JSON - this likely was because of a request error getting the response",
         );
-      Object.defineProperty(this, '__json', {
-        value: { parsed: JSON.parse(typeof this.body === 'string' ? this.body : host.text(this.body)) },
-      });
+      const text = typeof this.body === 'string' ? this.body : host.text(this.body);
+      this[PARSED] = { value: JSON.parse(text) };
     }
-    return path === undefined ? this.__json.parsed : select(this.__json.parsed, String(path));
+    return path === undefined ? this[PARSED].value : select(this[PARSED].value, String(path));
   }
 
   html() {
@@ -203,6 +214,8 @@ export class Response {
 
 /** GJSON paths as far as scripts use them: keys, indexes, `#`, `#.key`, escaped dots. */
 function select(value, path) {
+  // Nearly every path is one key.
+  if (!/[.#\\]/.test(path)) return value === null || value === undefined ? undefined : value[path];
   const keys = path.split(/(?<!\\)\./).map((key) => key.replace(/\\\./g, '.'));
   for (let index = 0; index < keys.length; index += 1) {
     if (value === null || value === undefined) return undefined;
@@ -220,8 +233,7 @@ function select(value, path) {
 }
 
 function settle(answer, flat) {
-  if (answer === undefined) return undefined;
-  return new Response(answer, flat[0], flat[1], typeof flat[3] === 'string' ? flat[3] : '');
+  return new Response(answer, flat);
 }
 
 export function request(method, address, body, params) {

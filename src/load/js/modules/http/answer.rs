@@ -141,25 +141,25 @@ impl Performed {
         }
     }
 
-    /// Places in the list are the constants `STATUS` … `COOKIES` of `http.js`.
+    /// Places in the list are the constants `STATUS` … `COOKIES` of `http.js`; filled in order,
+    /// because QuickJS turns an array with holes into a slow one.
     fn into_js<'js>(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
         let list = Array::new(ctx.clone())?;
-        list.set(4, self.url.as_str())?;
-        list.set(8, times(&self.timings))?;
+        let url = self.url.as_str();
+        let times = times(&self.timings);
         match self.outcome {
             Ok(answer) => {
-                let code = if answer.status >= 400 {
-                    1_000 + answer.status
-                } else {
-                    0
-                };
+                let failed = answer.status >= 400;
+                let code = if failed { 1_000 + answer.status } else { 0 };
                 list.set(0, answer.status)?;
                 list.set(1, format!("{} {}", answer.status, answer.reason))?;
                 list.set(2, body(ctx, answer.body, self.body_type)?)?;
                 list.set(3, headers(&answer.headers))?;
+                list.set(4, url)?;
                 list.set(5, answer.proto)?;
                 list.set(6, answer.remote.ip().to_string())?;
                 list.set(7, answer.remote.port())?;
+                list.set(8, times)?;
                 list.set(9, answer.tls_version.unwrap_or_default())?;
                 list.set(10, "")?;
                 list.set(11, code)?;
@@ -168,21 +168,26 @@ impl Performed {
                 list.set(0, 0)?;
                 list.set(1, "")?;
                 list.set(2, Value::new_null(ctx.clone()))?;
-                list.set(3, Vec::<String>::new())?;
-                list.set(5, "")?;
-                list.set(6, "")?;
+                list.set(3, "")?;
+                list.set(4, url)?;
+                for place in 5..7 {
+                    list.set(place, "")?;
+                }
                 list.set(7, 0)?;
+                list.set(8, times)?;
                 list.set(9, "")?;
                 list.set(10, failure.text)?;
                 list.set(11, failure.code)?;
             }
         }
-        let cookies: rquickjs::Result<Vec<Object<'js>>> = self
-            .set_cookies
-            .iter()
-            .map(|cookie| cookie.to_js(ctx))
-            .collect();
-        list.set(12, cookies?)?;
+        if !self.set_cookies.is_empty() {
+            let cookies: rquickjs::Result<Vec<Object<'js>>> = self
+                .set_cookies
+                .iter()
+                .map(|cookie| cookie.to_js(ctx))
+                .collect();
+            list.set(12, cookies?)?;
+        }
         list.into_js(ctx)
     }
 }
@@ -212,8 +217,9 @@ fn body<'js>(ctx: &Ctx<'js>, body: Vec<u8>, wanted: BodyType) -> rquickjs::Resul
     }
 }
 
-/// Names as Go spells them, several of one name joined by commas, as pairs in a flat list.
-fn headers(received: &[(String, String)]) -> Vec<String> {
+/// Names as Go spells them, several of one name joined by commas: names and values as lines of one
+/// text, which the script takes apart only if it looks at them.
+fn headers(received: &[(String, String)]) -> String {
     let mut joined: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in received {
         joined
@@ -224,7 +230,8 @@ fn headers(received: &[(String, String)]) -> Vec<String> {
             })
             .or_insert_with(|| value.clone());
     }
-    joined.into_iter().flat_map(|(k, v)| [k, v]).collect()
+    let lines: Vec<String> = joined.into_iter().flat_map(|(k, v)| [k, v]).collect();
+    lines.join("\n")
 }
 
 /// `content-TYPE` becomes `Content-Type`.
@@ -256,6 +263,6 @@ mod tests {
     fn headers_are_canonical_and_joined() {
         let received = [("x-a-B", "1"), ("content-type", "t"), ("X-A-b", "2")];
         let received = received.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        assert_eq!(headers(&received), ["Content-Type", "t", "X-A-B", "1, 2"]);
+        assert_eq!(headers(&received), "Content-Type\nt\nX-A-B\n1, 2");
     }
 }
