@@ -162,3 +162,76 @@ fn ring(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::limits::Limits;
+    use crate::metrics::Metrics;
+    use crate::shutdown;
+
+    /// A server whose storage never opens.
+    async fn starting() -> (App, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound address");
+        let app = App::new(
+            Arc::new(Limits::default()),
+            Arc::new(Metrics::new()),
+            shutdown::Signal::new(),
+            false,
+            vec![address],
+        );
+        serve(&app, vec![listener]);
+        (app, address)
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        stream
+            .read_to_string(&mut answer)
+            .await
+            .expect("it answers and closes");
+        answer
+    }
+
+    #[tokio::test]
+    async fn until_storage_is_open_every_route_but_health_is_starting() {
+        let (_app, address) = starting().await;
+        let health = get(address, "/health").await;
+        assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+        assert!(health.contains(r#""status":"starting""#), "{health}");
+        for path in [
+            "/ready",
+            "/",
+            "/metrics",
+            "/api/v1/status",
+            "/api/v1/messages?user=a",
+        ] {
+            let answer = get(address, path).await;
+            assert!(answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
+            assert!(
+                answer.contains("STARTING") && answer.contains("retry-after"),
+                "{answer}"
+            );
+        }
+        let unknown = get(address, "/nothing").await;
+        assert!(unknown.starts_with("HTTP/1.1 404"), "{unknown}");
+    }
+
+    #[tokio::test]
+    async fn stopped_listener_and_connections_are_all_accounted_for() {
+        let (app, address) = starting().await;
+        get(address, "/health").await;
+        app.stop.trigger();
+        app.tasks.close();
+        tokio::time::timeout(Duration::from_secs(5), app.tasks.wait())
+            .await
+            .expect("every task ends");
+        assert_eq!(app.metrics.connections.get(), 0);
+    }
+}

@@ -22,7 +22,7 @@ pub(crate) use answer::{write_accepted_fields, write_message};
 pub(crate) use read::{cursor, list, mailbox_box, named_feed};
 pub(crate) use wire::Object;
 
-/// Most messages that one durable commit may carry, from one request.
+/// Keys of a WebSocket frame that are not fields of its message.
 const FRAME_KEYS: [&str; 2] = ["type", "ref"];
 
 /// `POST /api/v1/messages`
@@ -216,4 +216,53 @@ pub(crate) fn count_refused(app: &App, error: &ApiError, messages: u64) {
         .messages_refused
         .get_or_create(&labels)
         .inc_by(messages);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_the_domain_have_their_statuses() {
+        let table = [
+            (
+                relay::Error::Overloaded { what: "the queue" },
+                503,
+                "OVERLOADED",
+            ),
+            (relay::Error::Full { what: "the disk" }, 507, "STORAGE_FULL"),
+            (relay::Error::Unavailable, 503, "STORAGE_UNAVAILABLE"),
+            (
+                relay::Error::Storage("disk I/O error".into()),
+                503,
+                "STORAGE_UNAVAILABLE",
+            ),
+            (
+                relay::Error::Conflict {
+                    index: Some(17),
+                    field: "content",
+                },
+                409,
+                "messages[17].content",
+            ),
+        ];
+        let request_id = crate::http::call::RequestIds::new().next();
+        for (error, status, part) in table {
+            let error = refused(error);
+            let mut text = Vec::new();
+            error.write_fields(&mut text, &request_id);
+            let text = String::from_utf8(text).expect("errors are text");
+            assert_eq!(error.status().as_u16(), status, "{text}");
+            assert!(text.contains(part), "{text}");
+            assert!(
+                !text.contains("disk I/O"),
+                "causes are logged, not sent: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn commit_of_unknown_outcome_is_not_answered() {
+        assert!(refused(relay::Error::OutcomeUnknown).is_unanswered());
+    }
 }
