@@ -114,7 +114,9 @@ fn batch_async_requests_and_timers_work_together() {
           await new Promise((done) => setTimeout(done, 1));
           check(order, { 'timers run in order': (o) => o.join() === 'timer' });
           let ticks = 0;
-          await new Promise((done) => { const id = setInterval(() => { if (++ticks === 3) { clearInterval(id); done(); } }, 1); });
+          await new Promise((done) => {
+            const id = setInterval(() => { if (++ticks === 3) { clearInterval(id); done(); } }, 1);
+          });
           check(ticks, { interval: (n) => n === 3 });
         }"#,
     );
@@ -244,8 +246,9 @@ fn looping_scripts_stop_neither_the_others_nor_the_end() {
 fn memory_hunger_and_deep_recursion_are_exceptions_of_one_vu() {
     let run = run_with(
         None,
-        &["-i", "2", "-u", "2", "--vu-memory-max", "16MiB"],
+        &["--vu-memory-max", "16MiB"],
         r#"
+        export const options = { scenarios: { each: { executor: 'per-vu-iterations', vus: 2 } } };
         export default function () {
           if (__VU === 1) { const all = []; for (;;) all.push('x'.repeat(1000) + all.length); }
           const deep = (n) => deep(n + 1) + 1;
