@@ -55,7 +55,7 @@ class RelayUser(HttpUser):
             "kind": kind,
         }
         with self.client.post(
-            MESSAGES, json=message, name=f"POST {MESSAGES} ({kind})", catch_response=True
+            MESSAGES, json=message, name=f"{MESSAGES} ({kind})", catch_response=True
         ) as answer:
             if answer.status_code != 200:
                 answer.failure(f"status {answer.status_code}: {answer.text[:200]}")
@@ -79,7 +79,7 @@ class DchatUser(RelayUser):
         with self.client.get(
             MESSAGES,
             params={"user": self.user, "box": "inbox", "after": self.cursor, "limit": 50},
-            name=f"GET {MESSAGES}?user=[user]",
+            name=f"{MESSAGES}?user=[user]",
             catch_response=True,
         ) as answer:
             if answer.status_code != 200:

@@ -47,10 +47,10 @@ fn locust_with_50_users_sees_no_failure() {
         "only the head line: {failures}"
     );
     for name in [
-        "POST /api/v1/messages (chat)",
-        "POST /api/v1/messages (heavy)",
-        "POST /api/v1/messages (burst)",
-        "GET /api/v1/messages?user=[user]",
+        "POST,/api/v1/messages (chat)",
+        "POST,/api/v1/messages (heavy)",
+        "POST,/api/v1/messages (burst)",
+        "GET,/api/v1/messages?user=[user]",
         "/api/v1/status",
         "/health",
     ] {
