@@ -2,7 +2,11 @@
 // arguments into one flat call and the flat answer into a Response.
 import { host } from 'dchat:host';
 
-let callback = [200, 399];
+// Ranges of statuses that count as success; undefined: 200 to 399; null: nothing is counted.
+let callback;
+
+// Shared by all requests without headers or cookies; never changed.
+const NONE = [];
 
 /** `http.url`…``: a URL whose name is the template. */
 export function url(parts, ...values) {
@@ -24,7 +28,7 @@ export function expectedStatuses(...given) {
 }
 
 export function setResponseCallback(given) {
-  callback = given === null || given === undefined ? null : given;
+  callback = given ?? null;
 }
 
 function encodeForm(form) {
@@ -72,9 +76,10 @@ function flatten(method, address, body, params) {
     name = address.__name;
     target = address.__url ?? address;
   }
-  const headers = [];
+  let headers = NONE;
   let typed = false;
   if (params.headers) {
+    headers = [];
     for (const key of Object.keys(params.headers)) {
       headers.push(key, String(params.headers[key]));
       typed = typed || key.toLowerCase() === 'content-type';
@@ -91,17 +96,24 @@ function flatten(method, address, body, params) {
         ? multipart(body)
         : { body: encodeForm(body), type: 'application/x-www-form-urlencoded' };
       payload = made.body;
-      if (!typed) headers.push('Content-Type', made.type);
+      if (!typed) headers = [...headers, 'Content-Type', made.type];
     } else payload = String(body);
   }
-  const cookies = [];
+  let cookies = NONE;
   if (params.cookies) {
+    cookies = [];
     for (const key of Object.keys(params.cookies)) {
       const one = params.cookies[key];
       if (one !== null && typeof one === 'object')
         cookies.push(key, String(one.value), one.replace ? '1' : '');
       else cookies.push(key, String(one), '');
     }
+  }
+  let tags = params.tags ?? null;
+  if (tags !== null && tags.name !== undefined) {
+    name = String(tags.name);
+    // The name alone is the usual case, and then there is no set of tags to make.
+    if (Object.keys(tags).length === 1) tags = null;
   }
   const expected = params.responseCallback === undefined ? callback : params.responseCallback;
   return [
@@ -110,7 +122,7 @@ function flatten(method, address, body, params) {
     name ?? null,
     payload,
     headers,
-    params.tags ?? null,
+    tags,
     params.timeout ?? null,
     params.redirects ?? null,
     params.responseType ?? null,
@@ -122,50 +134,101 @@ function flatten(method, address, body, params) {
   ];
 }
 
-const STATUS = 0,
-  REASON = 1,
-  BODY = 2,
-  HEADERS = 3,
-  URL = 4,
-  PROTO = 5,
-  IP = 6,
-  PORT = 7,
-  TIMES = 8,
-  TLS = 9,
-  ERROR = 10,
-  CODE = 11,
-  COOKIES = 12;
+// Places in the list that Rust gives back. What few scripts look at comes as lines of one text and
+// is taken apart only then.
+const STATUS = 0;
+const BODY = 1;
+const DURATION = 2;
+const BLOCKED = 3;
+const CONNECTING = 4;
+const TLS_HANDSHAKING = 5;
+const SENDING = 6;
+const WAITING = 7;
+const RECEIVING = 8;
+const ERROR_CODE = 9;
+const LINES = 10;
+const COOKIES = 11;
+
+// Lines of the text; from HEADERS on names and values of headers alternate.
+const REASON = 0;
+const URL = 1;
+const PROTO = 2;
+const REMOTE_IP = 3;
+const REMOTE_PORT = 4;
+const TLS_VERSION = 5;
+const ERROR = 6;
+const HEADERS = 7;
 
 // What a Response keeps for itself: symbols don't show in its keys.
 const ANSWER = Symbol('answer');
-const PARSED = Symbol('parsed');
 const REQUEST = Symbol('request');
+const PARSED = Symbol('parsed');
+
+/** The lines of an answer, split at the first look. */
+function lines(response) {
+  const answer = response[ANSWER];
+  if (typeof answer[LINES] === 'string') answer[LINES] = answer[LINES].split('\n');
+  return answer[LINES];
+}
+
+/** Fixes a property that was made at the first look. */
+function keep(response, name, value) {
+  Object.defineProperty(response, name, { value, writable: true, enumerable: true, configurable: true });
+  return value;
+}
 
 export class Response {
   constructor(answer, flat) {
     this.status = answer[STATUS];
-    this.status_text = answer[REASON];
     this.body = answer[BODY];
-    this.url = answer[URL];
-    this.proto = answer[PROTO];
-    this.remote_ip = answer[IP];
-    this.remote_port = answer[PORT];
-    const times = answer[TIMES];
-    this.timings = {
-      duration: times[0],
-      blocked: times[1],
-      looking_up: 0,
-      connecting: times[2],
-      tls_handshaking: times[3],
-      sending: times[4],
-      waiting: times[5],
-      receiving: times[6],
-    };
-    this.tls_version = answer[TLS];
-    this.error = answer[ERROR];
-    this.error_code = answer[CODE];
     this[ANSWER] = answer;
     this[REQUEST] = flat;
+  }
+
+  get timings() {
+    const answer = this[ANSWER];
+    return keep(this, 'timings', {
+      duration: answer[DURATION],
+      blocked: answer[BLOCKED],
+      looking_up: 0,
+      connecting: answer[CONNECTING],
+      tls_handshaking: answer[TLS_HANDSHAKING],
+      sending: answer[SENDING],
+      waiting: answer[WAITING],
+      receiving: answer[RECEIVING],
+    });
+  }
+
+  get status_text() {
+    return lines(this)[REASON];
+  }
+
+  get url() {
+    return lines(this)[URL];
+  }
+
+  get proto() {
+    return lines(this)[PROTO];
+  }
+
+  get remote_ip() {
+    return lines(this)[REMOTE_IP];
+  }
+
+  get remote_port() {
+    return Number(lines(this)[REMOTE_PORT]);
+  }
+
+  get tls_version() {
+    return lines(this)[TLS_VERSION];
+  }
+
+  get error() {
+    return lines(this)[ERROR];
+  }
+
+  get error_code() {
+    return this[ANSWER][ERROR_CODE];
   }
 
   get request() {
@@ -176,18 +239,16 @@ export class Response {
   }
 
   get headers() {
+    const list = lines(this);
     const headers = {};
-    const list = this[ANSWER][HEADERS] === '' ? [] : this[ANSWER][HEADERS].split('\n');
-    for (let index = 0; index < list.length; index += 2) headers[list[index]] = list[index + 1];
-    Object.defineProperty(this, 'headers', { value: headers, writable: true, enumerable: true });
-    return headers;
+    for (let index = HEADERS; index + 1 < list.length; index += 2) headers[list[index]] = list[index + 1];
+    return keep(this, 'headers', headers);
   }
 
   get cookies() {
     const cookies = {};
     for (const cookie of this[ANSWER][COOKIES] ?? []) (cookies[cookie.name] ??= []).push(cookie);
-    Object.defineProperty(this, 'cookies', { value: cookies, writable: true, enumerable: true });
-    return cookies;
+    return keep(this, 'cookies', cookies);
   }
 
   json(path) {
@@ -207,8 +268,23 @@ export class Response {
   }
 
   toJSON() {
-    const { headers, cookies } = this;
-    return { ...this, headers, cookies };
+    const { status, status_text, url, proto, remote_ip, remote_port, timings, tls_version } = this;
+    const { body, headers, cookies, error, error_code } = this;
+    return {
+      status,
+      status_text,
+      url,
+      proto,
+      remote_ip,
+      remote_port,
+      headers,
+      cookies,
+      body,
+      timings,
+      tls_version,
+      error,
+      error_code,
+    };
   }
 }
 
@@ -232,26 +308,26 @@ function select(value, path) {
   return value;
 }
 
-function settle(answer, flat) {
-  return new Response(answer, flat);
+function send(method, address, body, params) {
+  const flat = flatten(method, address, body, params);
+  return new Response(host.request(flat), flat);
 }
 
 export function request(method, address, body, params) {
-  const flat = flatten(String(method).toUpperCase(), address, body, params);
-  return settle(host.request(flat), flat);
+  return send(String(method).toUpperCase(), address, body, params);
 }
-export const get = (address, params) => request('GET', address, null, params);
-export const head = (address, params) => request('HEAD', address, null, params);
-export const post = (address, body, params) => request('POST', address, body, params);
-export const put = (address, body, params) => request('PUT', address, body, params);
-export const patch = (address, body, params) => request('PATCH', address, body, params);
-export const del = (address, body, params) => request('DELETE', address, body, params);
-export const options = (address, body, params) => request('OPTIONS', address, body, params);
+export const get = (address, params) => send('GET', address, null, params);
+export const head = (address, params) => send('HEAD', address, null, params);
+export const post = (address, body, params) => send('POST', address, body, params);
+export const put = (address, body, params) => send('PUT', address, body, params);
+export const patch = (address, body, params) => send('PATCH', address, body, params);
+export const del = (address, body, params) => send('DELETE', address, body, params);
+export const options = (address, body, params) => send('OPTIONS', address, body, params);
 
 export function asyncRequest(method, address, body, params) {
   try {
     const flat = flatten(String(method).toUpperCase(), address, body, params);
-    return host.pending((id) => host.requestAsync(id, flat)).then((answer) => settle(answer, flat));
+    return host.pending((id) => host.requestAsync(id, flat)).then((answer) => new Response(answer, flat));
   } catch (error) {
     return Promise.reject(error);
   }
@@ -270,7 +346,7 @@ export function batch(requests) {
   const answers = host.requestBatch(flats);
   const result = Array.isArray(requests) ? [] : {};
   keys.forEach((key, index) => {
-    result[key] = settle(answers[index], flats[index]);
+    result[key] = new Response(answers[index], flats[index]);
   });
   return result;
 }

@@ -3,7 +3,6 @@ import { host } from 'dchat:host';
 
 export function check(value, sets, tags) {
   if (sets === null || typeof sets !== 'object') throw new TypeError('check() needs an object of checks');
-  host.mustRun('check()');
   let all = true;
   for (const name of Object.keys(sets)) {
     let result = sets[name];

@@ -16,10 +16,6 @@ const SLEEP_MAX: Duration = Duration::from_secs(30 * 86_400);
 
 pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
     let vm = host.clone();
-    set(bridge, "mustRun", move |ctx: Ctx<'js>, what: String| {
-        must_run(&ctx, &vm, &what)
-    })?;
-    let vm = host.clone();
     let check = move |ctx: Ctx<'js>, name: String, passed: bool, tags: Value<'js>| {
         check(&ctx, &vm, &name, passed, &tags)
     };
@@ -48,6 +44,7 @@ fn check<'js>(
     passed: bool,
     tags: &Value<'js>,
 ) -> rquickjs::Result<()> {
+    must_run(ctx, host, "check()")?;
     refuse_separator(ctx, "check", name)?;
     let own = own_tags(ctx, tags)?;
     if let Some(run) = &host.run {

@@ -1,6 +1,7 @@
 //! A performed request as the flat list that `http.js` makes a Response from.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::rc::Rc;
 
 use cookie_store::RawCookie;
@@ -145,54 +146,69 @@ impl Performed {
     /// because QuickJS turns an array with holes into a slow one.
     fn into_js<'js>(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
         let list = Array::new(ctx.clone())?;
-        let url = self.url.as_str();
-        let times = times(&self.timings);
-        match self.outcome {
-            Ok(answer) => {
-                let failed = answer.status >= 400;
-                let code = if failed { 1_000 + answer.status } else { 0 };
-                list.set(0, answer.status)?;
-                list.set(1, format!("{} {}", answer.status, answer.reason))?;
-                list.set(2, body(ctx, answer.body, self.body_type)?)?;
-                list.set(3, headers(&answer.headers))?;
-                list.set(4, url)?;
-                list.set(5, answer.proto)?;
-                list.set(6, answer.remote.ip().to_string())?;
-                list.set(7, answer.remote.port())?;
-                list.set(8, times)?;
-                list.set(9, answer.tls_version.unwrap_or_default())?;
-                list.set(10, "")?;
-                list.set(11, code)?;
+        let lines = self.lines();
+        let (status, code, content) = match self.outcome {
+            Ok(answer) if answer.status >= 400 => {
+                (answer.status, 1_000 + answer.status, Some(answer.body))
             }
-            Err(failure) => {
-                list.set(0, 0)?;
-                list.set(1, "")?;
-                list.set(2, Value::new_null(ctx.clone()))?;
-                list.set(3, "")?;
-                list.set(4, url)?;
-                for place in 5..7 {
-                    list.set(place, "")?;
-                }
-                list.set(7, 0)?;
-                list.set(8, times)?;
-                list.set(9, "")?;
-                list.set(10, failure.text)?;
-                list.set(11, failure.code)?;
-            }
+            Ok(answer) => (answer.status, 0, Some(answer.body)),
+            Err(failure) => (0, failure.code, None),
+        };
+        list.set(0, status)?;
+        match content {
+            Some(content) => list.set(1, body(ctx, content, self.body_type)?)?,
+            None => list.set(1, Value::new_null(ctx.clone()))?,
         }
+        for (place, time) in times(&self.timings).into_iter().enumerate() {
+            list.set(2 + place, time)?;
+        }
+        list.set(9, code)?;
+        list.set(10, lines)?;
         if !self.set_cookies.is_empty() {
             let cookies: rquickjs::Result<Vec<Object<'js>>> = self
                 .set_cookies
                 .iter()
                 .map(|cookie| cookie.to_js(ctx))
                 .collect();
-            list.set(12, cookies?)?;
+            list.set(11, cookies?)?;
         }
         list.into_js(ctx)
     }
+
+    /// What few scripts look at, as lines in the order of `REASON` … `HEADERS` of `http.js`. None
+    /// of the parts can contain a line break.
+    fn lines(&self) -> String {
+        let mut lines = String::with_capacity(256);
+        // Writing to a String cannot fail.
+        let _ = match &self.outcome {
+            Ok(answer) => {
+                let remote = answer.remote;
+                let tls = answer.tls_version.unwrap_or_default();
+                write!(
+                    lines,
+                    "{} {}\n{}\n{}\n{}\n{}\n{tls}\n",
+                    answer.status,
+                    answer.reason,
+                    self.url,
+                    answer.proto,
+                    remote.ip(),
+                    remote.port(),
+                )
+            }
+            Err(failure) => {
+                let text = failure.text.replace('\n', " ");
+                write!(lines, "\n{}\n\n\n0\n\n{text}", self.url.replace('\n', " "))
+            }
+        };
+        if let Ok(answer) = &self.outcome {
+            headers(&answer.headers, &mut lines);
+        }
+        lines
+    }
 }
 
-fn times(timings: &Timings) -> Vec<f64> {
+/// In the order of `DURATION` … `RECEIVING` of `http.js`.
+fn times(timings: &Timings) -> [f64; 7] {
     [
         timings.duration(),
         timings.blocked,
@@ -203,7 +219,6 @@ fn times(timings: &Timings) -> Vec<f64> {
         timings.receiving,
     ]
     .map(milliseconds)
-    .to_vec()
 }
 
 fn body<'js>(ctx: &Ctx<'js>, body: Vec<u8>, wanted: BodyType) -> rquickjs::Result<Value<'js>> {
@@ -217,9 +232,8 @@ fn body<'js>(ctx: &Ctx<'js>, body: Vec<u8>, wanted: BodyType) -> rquickjs::Resul
     }
 }
 
-/// Names as Go spells them, several of one name joined by commas: names and values as lines of one
-/// text, which the script takes apart only if it looks at them.
-fn headers(received: &[(String, String)]) -> String {
+/// Names as Go spells them, several of one name joined by commas: two lines each.
+fn headers(received: &[(String, String)], lines: &mut String) {
     let mut joined: BTreeMap<String, String> = BTreeMap::new();
     for (name, value) in received {
         joined
@@ -230,8 +244,9 @@ fn headers(received: &[(String, String)]) -> String {
             })
             .or_insert_with(|| value.clone());
     }
-    let lines: Vec<String> = joined.into_iter().flat_map(|(k, v)| [k, v]).collect();
-    lines.join("\n")
+    for (name, value) in joined {
+        let _ = write!(lines, "\n{name}\n{value}");
+    }
 }
 
 /// `content-TYPE` becomes `Content-Type`.
@@ -263,6 +278,8 @@ mod tests {
     fn headers_are_canonical_and_joined() {
         let received = [("x-a-B", "1"), ("content-type", "t"), ("X-A-b", "2")];
         let received = received.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        assert_eq!(headers(&received), "Content-Type\nt\nX-A-B\n1, 2");
+        let mut lines = String::new();
+        headers(&received, &mut lines);
+        assert_eq!(lines, "\nContent-Type\nt\nX-A-B\n1, 2");
     }
 }

@@ -71,8 +71,8 @@ struct Leg {
     method: Rc<str>,
     url: Url,
     with_body: bool,
-    /// Scheme, host and port of the first URL: only it gets credentials that the script set.
-    first: Url,
+    /// Still at the first URL's scheme, host and port: only it gets credentials of the script's.
+    same_origin: bool,
 }
 
 impl Leg {
@@ -80,9 +80,9 @@ impl Leg {
         let url = spec.url.clone().map_err(Failure::invalid_url)?;
         Ok(Leg {
             method: spec.method.clone(),
-            first: url.clone(),
             url,
             with_body: true,
+            same_origin: true,
         })
     }
 
@@ -96,16 +96,17 @@ impl Leg {
         };
         let location = header(answer, "location")?;
         let url = self.url.join(location).ok()?;
-        matches!(url.scheme(), "http" | "https").then(|| Leg {
+        let same_origin = self.same_origin && url.origin() == self.url.origin();
+        matches!(url.scheme(), "http" | "https").then_some(Leg {
             method,
             url,
             with_body,
-            first: self.first.clone(),
+            same_origin,
         })
     }
 
     fn request(&self, spec: &Spec, run: &RunSide) -> Request {
-        let same_origin = self.url.origin() == self.first.origin();
+        let same_origin = self.same_origin;
         let mut headers: Vec<(String, String)> = spec
             .headers
             .iter()

@@ -16,6 +16,9 @@ use crate::load::options::duration;
 /// k6's default timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Statuses that count as success where the script says nothing.
+const EXPECTED: (u16, u16) = (200, 399);
+
 /// What becomes of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyType {
@@ -74,10 +77,8 @@ impl Spec {
         }
         let address: String = flat.get(1)?;
         let mut tags = own_tags(ctx, &flat.get::<Value<'js>>(5)?)?;
-        let mut name: Option<String> = flat.get(2)?;
-        if let Some(at) = tags.iter().position(|(key, _)| key == "name") {
-            name = Some(tags.swap_remove(at).1);
-        }
+        // It travels beside the set.
+        tags.retain(|(key, _)| key != "name");
         refuse_auth(ctx, &flat.get(11)?)?;
         Ok(Spec {
             method: method.into(),
@@ -85,17 +86,13 @@ impl Spec {
             headers: headers(ctx, flat.get(4)?)?,
             body: body(&flat.get(3)?)?,
             tags,
-            name,
+            name: flat.get(2)?,
             timeout: timeout(ctx, &flat.get(6)?)?,
             redirects_max: flat
                 .get::<Option<u32>>(7)?
                 .unwrap_or(settings.redirects_max),
             body_type: body_type(ctx, flat.get(8)?, settings.discard_response_bodies)?,
-            expected: flat.get::<Option<Vec<u16>>>(9)?.map(|flat| {
-                flat.chunks_exact(2)
-                    .map(|pair| (pair[0], pair[1]))
-                    .collect()
-            }),
+            expected: expected(&flat.get(9)?)?,
             cookies: cookies(flat.get(10)?),
             throw: flat.get::<Option<bool>>(12)?.unwrap_or(settings.throw),
             jar: flat.get(13)?,
@@ -171,6 +168,19 @@ fn body_type(ctx: &Ctx<'_>, given: Option<String>, discard: bool) -> rquickjs::R
             Err(Exception::throw_message(ctx, &text))
         }
     }
+}
+
+/// Undefined is the default, null counts nothing.
+fn expected(given: &Value<'_>) -> rquickjs::Result<Option<Vec<(u16, u16)>>> {
+    if given.is_undefined() {
+        return Ok(Some(vec![EXPECTED]));
+    }
+    let flat: Option<Vec<u16>> = given.get()?;
+    Ok(flat.map(|flat| {
+        flat.chunks_exact(2)
+            .map(|pair| (pair[0], pair[1]))
+            .collect()
+    }))
 }
 
 fn cookies(flat: Vec<String>) -> Vec<OwnCookie> {
