@@ -154,10 +154,7 @@ fn environment(args: &Args) -> BTreeMap<String, String> {
 
 /// Where the load goes as far as that is known beforehand, without credentials.
 fn target(source: &ScriptSource, env: &BTreeMap<String, String>) -> Option<String> {
-    let builtin = source
-        .path
-        .to_str()
-        .is_some_and(|name| builtin_scripts::text(name) == Some(source.text.as_str()));
+    let builtin = builtin_scripts::contains(&source.text);
     let text = match env.get("RELAY_URL") {
         Some(url) => url.as_str(),
         None if builtin => builtin_scripts::TARGET_DEFAULT,

@@ -25,3 +25,8 @@ pub fn text(name: &str) -> Option<&'static str> {
 pub fn names() -> impl Iterator<Item = &'static str> {
     SCRIPTS.iter().map(|(name, _)| *name)
 }
+
+/// Whether this is the unchanged text of a built-in script.
+pub fn contains(text: &str) -> bool {
+    SCRIPTS.iter().any(|(_, known)| *known == text)
+}

@@ -31,7 +31,7 @@ use super::summary::json::{Terminal, handle_summary_data};
 use super::threshold::{Evaluator, SetupError};
 use super::vu::VuSettings;
 use super::vu::pool::VuPool;
-use super::{RunFigures, RunOutcome, Thresholds, process, schedule, tickers};
+use super::{RunFigures, RunOutcome, Thresholds, builtin_scripts, process, schedule, tickers};
 
 /// Everything that a run is given.
 pub struct RunConfig {
@@ -240,6 +240,8 @@ struct Live {
     gauges: JoinHandle<()>,
     setup_data: Option<Arc<str>>,
     failure: Option<Failure>,
+    /// Whether the script is one that the binary carries.
+    builtin: bool,
     cpu_before: Option<Duration>,
 }
 
@@ -307,7 +309,6 @@ impl Live {
             program: prepared.program,
             options: prepared.options,
             state,
-            start,
             run_tags,
             vus_max: prepared.vus_max,
             pool: Arc::new(pool),
@@ -319,6 +320,8 @@ impl Live {
             gauges,
             setup_data: None,
             failure: None,
+            builtin: builtin_scripts::contains(&start.script_text),
+            start,
             cpu_before: process::cpu_time(),
         }
     }
@@ -531,7 +534,13 @@ impl Live {
         if interrupted && self.state.abort_reason().is_some() {
             return;
         }
-        tracing::error!("{error}");
+        if self.builtin {
+            // The script is ours: its text says it all, and its stack would only hide that.
+            let text = error.headline();
+            tracing::error!("{}", text.strip_prefix("Error: ").unwrap_or(&text));
+        } else {
+            tracing::error!("{error}");
+        }
         if self.failure.is_none() && self.state.abort_reason().is_none() {
             self.failure = Some(Failure {
                 exit: Exit::of_script(error),

@@ -42,6 +42,8 @@ mod executors;
 mod js_api;
 /// Outputs: JSON lines, summary export, end-of-test summary.
 mod outputs;
+/// What real k6 does with a script, row by row from `tests/data/`.
+mod parity;
 /// Thresholds: syntax, evaluation, abort, exit code 99.
 mod thresholds;
 

@@ -11,7 +11,7 @@ use crate::config::units;
 use crate::load::js::VmSettings;
 use crate::load::options::{Layer, Stage, TimeUnit, duration, parse_stage, parse_stat};
 use crate::load::output::results::ReportTo;
-use crate::load::summary::text::Color;
+use crate::load::summary::text::{Color, Detail};
 use crate::load::threshold::Aggregation;
 use crate::telemetry::LogFormat;
 
@@ -136,6 +136,8 @@ enum Format {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
     Compact,
+    /// With the phases of requests and the durations of groups
+    Full,
     Disabled,
 }
 
@@ -232,6 +234,13 @@ impl Args {
 
     pub(super) fn summary_off(&self) -> bool {
         self.summary_mode == Mode::Disabled
+    }
+
+    pub(super) fn detail(&self) -> Detail {
+        match self.summary_mode {
+            Mode::Full => Detail::Full,
+            Mode::Compact | Mode::Disabled => Detail::Compact,
+        }
     }
 
     pub(super) fn time_unit(&self) -> Option<TimeUnit> {

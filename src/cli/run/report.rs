@@ -50,6 +50,7 @@ fn write_default(outcome: &RunOutcome, args: &Args, color: Color) -> io::Result<
     let style = Style {
         color,
         time_unit: args.time_unit(),
+        detail: args.detail(),
     };
     let mut text = render(&outcome.summary, style);
     let verdict = verdict_of(outcome);

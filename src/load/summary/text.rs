@@ -15,6 +15,14 @@ const NAME_WIDTH: usize = 35;
 pub struct Style {
     pub color: Color,
     pub time_unit: Option<TimeUnit>,
+    pub detail: Detail,
+}
+
+/// Whether the phases of requests and the groups' durations are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    Compact,
+    Full,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +44,18 @@ pub fn render(summary: &Summary, style: Style) -> String {
     };
     writer.section(&mut text, "CUSTOM", |m| !known(&parent(m)));
     writer.section(&mut text, "HTTP", |m| {
-        matches!(
-            parent(m).as_str(),
-            "http_req_duration" | "http_req_failed" | "http_reqs"
-        ) || (parent(m).starts_with("http_req") && known(&parent(m)) && !m.thresholds.is_empty())
+        let shown = ["http_req_duration", "http_req_failed", "http_reqs"];
+        let name = parent(m);
+        let asked_for = style.detail == Detail::Full || !m.thresholds.is_empty();
+        shown.contains(&name.as_str())
+            || (name.starts_with("http_req") && known(&name) && asked_for)
     });
     writer.section(&mut text, "EXECUTION", |m| {
         matches!(
             parent(m).as_str(),
             "dropped_iterations" | "iteration_duration" | "iterations" | "vus" | "vus_max"
-        )
+        ) || (parent(m) == "group_duration"
+            && (style.detail == Detail::Full || !m.thresholds.is_empty()))
     });
     writer.section(&mut text, "NETWORK", |m| {
         matches!(parent(m).as_str(), "data_received" | "data_sent")
@@ -300,6 +310,7 @@ mod tests {
         let style = Style {
             color: Color::Off,
             time_unit: None,
+            detail: Detail::Compact,
         };
         let expected = "
 
