@@ -75,6 +75,18 @@ pub struct Guard {
 /// # Errors
 /// An unreadable filter, a log directory that cannot be written, or a second call.
 pub fn start(config: &LogConfig) -> Result<Guard, Error> {
+    start_to(config, std::io::stderr)
+}
+
+/// As [`start`], with log lines to `writer` instead of stderr: a terminal that also shows a live
+/// line must take that away first.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_to<W>(config: &LogConfig, writer: W) -> Result<Guard, Error>
+where
+    W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
     let (file_layer, guard) = match &config.dir {
         Some(dir) => {
             let failed = |reason: String| Error::Directory {
@@ -102,7 +114,7 @@ pub fn start(config: &LogConfig) -> Result<Guard, Error> {
         }
         None => (None, None),
     };
-    let stderr = fmt::layer().with_writer(std::io::stderr);
+    let stderr = fmt::layer().with_writer(writer);
     let stderr = match config.format {
         LogFormat::Json => stderr.json().boxed(),
         LogFormat::Logfmt => stderr.event_format(Logfmt).boxed(),

@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::flags::Args;
 
+use self::progress::LiveLine;
+
 use super::Coded;
 use super::exit::Exit;
 use crate::load::js::{ScriptSource, VmSettings};
@@ -28,12 +30,15 @@ use crate::telemetry::{self, LogConfig};
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let other = |error: anyhow::Error| Coded::wrap(Exit::LoadUsage, error);
-    let _log = telemetry::start(&LogConfig {
+    let line = LiveLine::new();
+    let log_line = line.clone();
+    let log = LogConfig {
         filter: args.log_filter().to_owned(),
         format: args.log_format(),
         ..LogConfig::default()
-    })
-    .map_err(|error| other(error.into()))?;
+    };
+    let _log =
+        telemetry::start_to(&log, move || log_line.clone()).map_err(|error| other(error.into()))?;
     let source = script(args.script.as_deref()).map_err(other)?;
     let outputs = outputs(&args).map_err(other)?;
     let env = environment(&args);
@@ -42,7 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .worker_threads(1)
         .enable_all()
         .build()?;
-    let code = runtime.block_on(drive(args, source, env, outputs))?;
+    let code = runtime.block_on(drive(args, line, source, env, outputs))?;
     // A leaked VU or a slow DNS lookup must not hold up the exit.
     runtime.shutdown_background();
     Ok(ExitCode::from(code))
@@ -50,13 +55,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn drive(
     args: Args,
+    line: LiveLine,
     source: ScriptSource,
     env: BTreeMap<String, String>,
     outputs: Vec<Box<dyn Output>>,
 ) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     let signals = tokio::spawn(watch_signals(Signals::listen()?, stop.clone()));
-    let (begun, progress) = progress::display(args.progress(), source.path.display().to_string());
+    let (begun, progress) =
+        progress::display(args.progress(), line, source.path.display().to_string());
     let color = args.color();
     let config = RunConfig {
         run_id: uuid::Uuid::now_v7().to_string().into(),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -23,6 +23,26 @@ pub(super) enum Progress {
     Plain,
 }
 
+/// The terminal's last line, which log lines must take away before they are written.
+#[derive(Clone)]
+pub(super) struct LiveLine(MultiProgress);
+
+impl LiveLine {
+    pub(super) fn new() -> LiveLine {
+        LiveLine(MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
+    }
+}
+
+impl Write for LiveLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().lock().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().lock().flush()
+    }
+}
+
 /// A running display; ends with [`Display::finish`].
 pub(super) struct Display {
     task: JoinHandle<()>,
@@ -32,6 +52,7 @@ pub(super) struct Display {
 /// Starts a display; the function is to be called when the run has begun.
 pub(super) fn display(
     progress: Progress,
+    line: LiveLine,
     script: String,
 ) -> (Box<dyn FnOnce(Begun) + Send>, Display) {
     let (begun, begins) = oneshot::channel();
@@ -40,7 +61,7 @@ pub(super) fn display(
         let Ok(begun) = begins.await else {
             return;
         };
-        show(progress, &script, begun, ended).await;
+        show(progress, &line, &script, begun, ended).await;
     });
     let tell = Box::new(move |run: Begun| {
         for warning in &run.warnings {
@@ -60,7 +81,13 @@ impl Display {
     }
 }
 
-async fn show(progress: Progress, script: &str, run: Begun, mut ended: oneshot::Receiver<()>) {
+async fn show(
+    progress: Progress,
+    line: &LiveLine,
+    script: &str,
+    run: Begun,
+    mut ended: oneshot::Receiver<()>,
+) {
     let period = match progress {
         Progress::Off => return,
         Progress::Line => LINE_PERIOD,
@@ -72,7 +99,7 @@ async fn show(progress: Progress, script: &str, run: Begun, mut ended: oneshot::
         () = tokio::time::sleep(LINE_PERIOD) => {}
     }
     write_lines(&header(script, &run));
-    let bar = (progress == Progress::Line).then(|| live_line(&run));
+    let bar = (progress == Progress::Line).then(|| line.0.add(bar_of(&run)));
     loop {
         tokio::select! {
             _ = &mut ended => break,
@@ -80,8 +107,8 @@ async fn show(progress: Progress, script: &str, run: Begun, mut ended: oneshot::
         }
         match &bar {
             Some(bar) => {
+                bar.set_message(short(&run));
                 bar.set_position(run.state.started.elapsed().as_millis() as u64);
-                bar.set_message(status(&run));
             }
             None => write_lines(&status(&run)),
         }
@@ -92,10 +119,10 @@ async fn show(progress: Progress, script: &str, run: Begun, mut ended: oneshot::
     write_lines(&status(&run));
 }
 
-fn live_line(run: &Begun) -> ProgressBar {
+fn bar_of(run: &Begun) -> ProgressBar {
     let length = run.regular.as_millis().max(1) as u64;
-    let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{msg} [{bar:30}] {percent:>3}%")
+    let bar = ProgressBar::new(length);
+    let style = ProgressStyle::with_template("[{bar:20}] {percent:>3}% {wide_msg}")
         .expect("the template is a constant")
         .progress_chars("=> ");
     bar.set_style(style);
@@ -177,6 +204,19 @@ fn status(run: &Begun) -> String {
         run.vus_max,
         state.iterations_completed.load(Ordering::Relaxed),
         state.iterations_interrupted.load(Ordering::Relaxed),
+    )
+}
+
+/// The same for a narrow terminal.
+fn short(run: &Begun) -> String {
+    let state = &run.state;
+    format!(
+        "{}/{}  {}/{} VUs  {} iterations",
+        clock(state.started.elapsed()),
+        clock(run.regular),
+        state.vus_active.load(Ordering::Relaxed),
+        run.vus_max,
+        state.iterations_completed.load(Ordering::Relaxed),
     )
 }
 
