@@ -25,12 +25,15 @@ pub(crate) struct Events {
     timers: RefCell<BTreeMap<Due, u32>>,
     due_of: RefCell<HashMap<u32, Due>>,
     next_number: Cell<u64>,
+    /// Something has begun since [`Events::forget`]: the script's side has callbacks to forget.
+    used: Cell<bool>,
     done: RefCell<VecDeque<(u32, Performed)>>,
     running: RefCell<HashMap<u32, AbortHandle>>,
 }
 
 impl Events {
     pub(crate) fn add_timer(&self, id: u32, delay: Duration) {
+        self.used.set(true);
         let number = self.next_number.get();
         self.next_number.set(number + 1);
         let due = (Instant::now() + delay, number);
@@ -45,6 +48,7 @@ impl Events {
     }
 
     pub(crate) fn begin(&self, id: u32, operation: AbortHandle) {
+        self.used.set(true);
         self.running.borrow_mut().insert(id, operation);
     }
 
@@ -53,14 +57,19 @@ impl Events {
         self.done.borrow_mut().push_back((id, performed));
     }
 
-    /// Drops everything pending, operations included.
-    pub(crate) fn forget(&self) {
+    /// Drops everything pending, operations included; returns whether there was anything since
+    /// the last time.
+    pub(crate) fn forget(&self) -> bool {
+        if !self.used.replace(false) {
+            return false;
+        }
         self.timers.borrow_mut().clear();
         self.due_of.borrow_mut().clear();
         self.done.borrow_mut().clear();
         for (_, operation) in self.running.borrow_mut().drain() {
             operation.abort();
         }
+        true
     }
 
     fn take_done(&self) -> Option<(u32, Performed)> {

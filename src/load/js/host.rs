@@ -204,9 +204,8 @@ impl Host {
         }
     }
 
-    /// What an iteration leaves behind that the next one must not see.
+    /// What an iteration leaves behind that the next one must not see: cookies, connections.
     pub(crate) fn reset_iteration(&self) {
-        self.events.forget();
         let Some(run) = &self.run else { return };
         if !run.shared.settings.no_cookies_reset {
             let mut jars = run.jars.borrow_mut();

@@ -154,6 +154,9 @@ impl<'js> Script<'js> {
     /// An iteration that was cut off leaves no timer and no promise of ours behind.
     pub(crate) fn forget_pending(&self) {
         self.host.reset_iteration();
+        if !self.host.events.forget() {
+            return;
+        }
         if let Ok(forget) = self.bridge.get::<_, Function<'js>>("forget") {
             // A VM without memory for this call has none for the next iteration either.
             let _ = forget.call::<_, ()>(());

@@ -77,12 +77,10 @@ function flatten(method, address, body, params) {
     target = address.__url ?? address;
   }
   let headers = NONE;
-  let typed = false;
   if (params.headers) {
     headers = [];
     for (const key of Object.keys(params.headers)) {
       headers.push(key, String(params.headers[key]));
-      typed = typed || key.toLowerCase() === 'content-type';
     }
   }
   let payload = null;
@@ -96,6 +94,7 @@ function flatten(method, address, body, params) {
         ? multipart(body)
         : { body: encodeForm(body), type: 'application/x-www-form-urlencoded' };
       payload = made.body;
+      const typed = headers.some((name, index) => index % 2 === 0 && name.toLowerCase() === 'content-type');
       if (!typed) headers = [...headers, 'Content-Type', made.type];
     } else payload = String(body);
   }
@@ -291,7 +290,8 @@ export class Response {
 /** GJSON paths as far as scripts use them: keys, indexes, `#`, `#.key`, escaped dots. */
 function select(value, path) {
   // Nearly every path is one key.
-  if (!/[.#\\]/.test(path)) return value === null || value === undefined ? undefined : value[path];
+  if (value === null || typeof value !== 'object') return undefined;
+  if (path in value) return value[path];
   const keys = path.split(/(?<!\\)\./).map((key) => key.replace(/\\\./g, '.'));
   for (let index = 0; index < keys.length; index += 1) {
     if (value === null || value === undefined) return undefined;

@@ -8,7 +8,7 @@ class Metric {
   }
 
   add(value, tags) {
-    return host.addSample(this.id, this.name, value, tags);
+    return host.addSample(this.id, value, tags);
   }
 }
 

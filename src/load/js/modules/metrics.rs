@@ -15,8 +15,8 @@ pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::R
     };
     set(bridge, "declareMetric", declare)?;
     let vm = host.clone();
-    let add = move |ctx: Ctx<'js>, id: u32, name: String, value: Value<'js>, tags: Value<'js>| {
-        add(&ctx, &vm, MetricId(id), &name, &value, &tags)
+    let add = move |ctx: Ctx<'js>, id: u32, value: Value<'js>, tags: Value<'js>| {
+        add(&ctx, &vm, MetricId(id), &value, &tags)
     };
     set(bridge, "addSample", add)
 }
@@ -54,7 +54,6 @@ fn add<'js>(
     ctx: &Ctx<'js>,
     host: &Host,
     metric: MetricId,
-    name: &str,
     value: &Value<'js>,
     tags: &Value<'js>,
 ) -> rquickjs::Result<bool> {
@@ -72,6 +71,8 @@ fn add<'js>(
         return Ok(false);
     };
     if number.is_nan() {
+        let name = host.registry.get(metric).map(|metric| metric.name);
+        let name = name.as_deref().unwrap_or_default();
         let text = format!("the value given to the metric '{name}' is no number");
         if run.shared.settings.throw {
             return Err(Exception::throw_type(ctx, &text));
