@@ -40,11 +40,11 @@ enum Expected {
 }
 
 impl Draft {
-    fn random(random: &mut Random) -> Draft {
+    fn random(random: &mut Random, id: String) -> Draft {
         let address = random.below(4);
         let name = random.below(3);
         Draft {
-            id: format!("id{}", random.below(400)),
+            id,
             sender: format!("u{}", random.below(3)),
             recipient: (address < 2).then(|| format!("u{name}")),
             channel: (address == 2).then(|| format!("c{name}")),
@@ -180,9 +180,15 @@ impl Model {
         count
     }
 
+    /// An id that is known about half of the time.
+    fn id(&self, random: &mut Random) -> String {
+        format!("id{}", random.below(2 * self.messages.len() as u64 + 50))
+    }
+
     /// A draft whose answer the contract settles: of a deleted id only the exact repeat.
     fn draft(&self, random: &mut Random) -> Draft {
-        let draft = Draft::random(random);
+        let id = self.id(random);
+        let draft = Draft::random(random, id);
         match self.messages.get(&draft.id) {
             Some(stored) if !stored.is_there() || random.below(2) == 0 => stored.draft.clone(),
             _ => draft,
@@ -270,7 +276,7 @@ fn batch(relay: &Relay, model: &mut Model, random: &mut Random) {
 fn ack_ids(relay: &Relay, model: &mut Model, random: &mut Random) {
     let user = format!("u{}", random.below(3));
     let ids: Vec<String> = (0..1 + random.below(20))
-        .map(|_| format!("id{}", random.below(400)))
+        .map(|_| model.id(random))
         .collect();
     let answer = relay.post("/api/v1/messages/ack", &json!({"user": user, "ids": ids}));
     let expected = model.acknowledge(&user, |stored| ids.contains(&stored.draft.id));
@@ -297,7 +303,7 @@ fn ack_up_to(relay: &Relay, model: &mut Model, random: &mut Random) {
 }
 
 fn delete(relay: &Relay, model: &mut Model, random: &mut Random) {
-    let id = format!("id{}", random.below(400));
+    let id = model.id(random);
     let answer = relay.delete(&format!("{POST}/{id}"));
     match model
         .messages
@@ -313,7 +319,7 @@ fn delete(relay: &Relay, model: &mut Model, random: &mut Random) {
 }
 
 fn get(relay: &Relay, model: &Model, random: &mut Random) {
-    let id = format!("id{}", random.below(400));
+    let id = model.id(random);
     let answer = relay.get(&format!("{POST}/{id}"));
     match model.messages.get(&id).filter(|stored| stored.is_there()) {
         Some(stored) => {
