@@ -16,3 +16,5 @@ mod posting;
 mod probes;
 /// Pages, cursors, boxes, long polls.
 mod reading;
+/// HTTP/1.1 as plain clients, proxies and load generators speak it.
+mod wire;
