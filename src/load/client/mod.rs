@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use url::Url;
 
 pub(crate) use self::connection::{Meter, Tls};
@@ -162,9 +162,13 @@ impl Client {
         None
     }
 
-    fn give_back(&self, origin: String, connection: Connection, keep: exchange::Keep) {
+    fn give_back(&self, origin: String, mut connection: Connection, keep: exchange::Keep) {
         if keep == exchange::Keep::No {
             return;
+        }
+        // Most connections of a run are idle: they need not keep 8 KiB for the next answer.
+        if connection.buffer.is_empty() {
+            connection.buffer = BytesMut::new();
         }
         let mut idle = self.0.idle.borrow_mut();
         let connections = idle.entry(origin).or_default();
