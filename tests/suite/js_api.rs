@@ -314,3 +314,72 @@ fn cookies_live_for_an_iteration_and_redirects_are_samples() {
     assert!(run.stdout.contains("100.00%"), "{}", run.stdout);
     server.join().unwrap();
 }
+
+#[test]
+fn rejections_that_nobody_handles_are_logged() {
+    let run = run_with(
+        None,
+        &["-i", "1"],
+        r#"
+        import { sleep } from 'k6';
+        sleep(0.01); // Init code may sleep.
+        export default async function () {
+          Promise.reject(new Error('lost'));
+          const late = Promise.reject(new Error('handled late'));
+          setTimeout(() => late.catch(() => {}), 10);
+          try { await (async () => { throw new Error('handled at once'); })(); } catch (e) {}
+          await new Promise((resolve) => setTimeout(resolve, 30));
+          throw new Error('own');
+        }"#,
+    )
+    .expect(0);
+    let said = |text: &str| run.stderr.matches(text).count();
+    assert_eq!(
+        said("Uncaught (in promise) Error: lost"),
+        1,
+        "{}",
+        run.stderr
+    );
+    assert_eq!(said("Error: own"), 1, "{}", run.stderr);
+    assert_eq!(said("handled"), 0, "{}", run.stderr);
+}
+
+/// Whatever a script is in the middle of when its time is over: the run ends, nothing aborts, and
+/// no VU had to be left behind.
+#[test]
+fn scripts_are_cut_off_wherever_they_are() {
+    let started = std::time::Instant::now();
+    let run = run_with(
+        None,
+        &[],
+        r#"
+        import { group, sleep } from 'k6';
+        import http from 'k6/http';
+        const one = (exec) => ({ executor: 'constant-vus', vus: 1, duration: '1s', gracefulStop: '0s', exec });
+        const names = ['timer', 'jobs', 'bomb', 'generator', 'asynchronous', 'sorting', 'json', 'replacing', 'proxy',
+          'regexp', 'throwing'];
+        export const options = { scenarios: Object.fromEntries(names.map((name) => [name, one(name)])) };
+        const nowhere = 'http://127.0.0.1:1/';
+        export async function timer() { await new Promise((resolve) => setTimeout(resolve, 100000)); }
+        export function jobs() { const f = () => { Promise.resolve().then(f); }; f(); }
+        export function bomb() { const f = () => { Promise.resolve().then(f).then(f); }; f(); }
+        export function generator() {
+          function* endless() { for (;;) { try { sleep(1); yield 1; } finally { sleep(1); } } }
+          for (const _ of endless());
+        }
+        export async function asynchronous() { for (;;) { try { await http.asyncRequest('GET', nowhere); } catch (e) {} } }
+        export function sorting() { group('g', () => [3, 2, 1].sort((a, b) => { sleep(1); return a - b; })); }
+        export function json() { JSON.stringify({ toJSON() { for (;;) sleep(1); } }); }
+        export function replacing() { 'aaa'.replace(/a/g, () => { for (;;); }); }
+        export function proxy() {
+          new Proxy({}, { get() { for (;;) { try { sleep(1); } catch (e) {} finally { for (;;); } } } }).x;
+        }
+        export function regexp() { /^(a+)+$/.test('a'.repeat(40) + 'b'); }
+        export function throwing() { try { sleep(9); } finally { throw { toString() { for (;;); } }; } }"#,
+    )
+    .expect(0);
+    assert!(!run.stderr.contains("left behind"), "{}", run.stderr);
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?} {}", run.stderr);
+}

@@ -122,7 +122,10 @@ pub(crate) fn drain<'js>(
     bridge: &Object<'js>,
 ) -> rquickjs::Result<()> {
     loop {
-        while ctx.execute_pending_job() {}
+        while !host.suspender.is_cancelled() && ctx.execute_pending_job() {
+            // Jobs that beget jobs must give way as loops do.
+            host.suspender.checkpoint();
+        }
         if host.suspender.is_cancelled() {
             return Ok(());
         }

@@ -11,6 +11,7 @@ use cookie_store::CookieStore;
 
 use super::events::Events;
 use super::library::Library;
+use super::rejections::Rejections;
 use super::tagging::Tagging;
 use crate::load::client::{Client, Dns, Meter, Tls};
 use crate::load::metrics::sample::Value;
@@ -71,6 +72,7 @@ pub(crate) struct Host {
     pub(crate) vu: u32,
     pub(crate) run: Option<RunSide>,
     pub(crate) events: Events,
+    pub(crate) rejections: Rejections,
     pub(crate) tagging: Tagging,
     pub(crate) position: Position,
     /// `exec.test.abort(reason)` was called here.
@@ -116,6 +118,7 @@ impl Host {
             vu,
             run,
             events: Events::default(),
+            rejections: Rejections::default(),
             tagging: Tagging::default(),
             position: Position::default(),
             aborted: RefCell::new(None),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use rquickjs::context::intrinsic;
 use rquickjs::{Context, Ctx, Function, Object, Runtime, Value};
 
-use super::exception::{script_error, thrown};
+use super::exception::script_error;
 use super::ffi::{CountingAllocator, HeapMeter};
 use super::host::Host;
 use super::loader::{self, Modules};
@@ -19,6 +19,9 @@ use super::{ScriptError, events};
 /// What host functions need beside the script's own frames: TLS handshakes and URL parsing run on
 /// the VU's stack too.
 const HOST_STACK_BYTES: usize = 128 * 1024;
+
+/// Promise jobs that a cut off iteration may leave and still have run out.
+const JOBS_LEFT_MAX: usize = 10_000;
 
 /// Everything that scripts use; `Eval` is what compiles modules and `new Function`.
 type Intrinsics = (
@@ -48,7 +51,13 @@ impl Machine {
         runtime.set_max_stack_size(settings.stack_bytes.saturating_sub(HOST_STACK_BYTES));
         let suspender = host.suspender.clone();
         runtime.set_interrupt_handler(Some(Box::new(move || suspender.checkpoint())));
-        runtime.set_host_promise_rejection_tracker(Some(Box::new(say_rejection)));
+        let tracking = host.clone();
+        runtime.set_host_promise_rejection_tracker(Some(Box::new(
+            move |_ctx, promise, reason, handled| match (handled, promise.as_object()) {
+                (true, Some(promise)) => tracking.rejections.remove(promise),
+                _ => tracking.rejections.add(&promise, &reason),
+            },
+        )));
         runtime.set_loader(
             Modules::new(host.library.clone()),
             Modules::new(host.library.clone()),
@@ -144,10 +153,24 @@ impl<'js> Script<'js> {
         let returned = called?;
         match returned.as_promise() {
             None => Ok(returned),
-            Some(promise) => promise.result::<Value<'js>>().unwrap_or_else(|| {
-                // Nothing will ever settle it: the iteration is over all the same.
-                Ok(Value::new_undefined(self.ctx.clone()))
-            }),
+            Some(promise) => {
+                // Its rejection is told as the call's own exception.
+                self.host.rejections.remove(promise);
+                promise.result::<Value<'js>>().unwrap_or_else(|| {
+                    // Nothing will ever settle it: the iteration is over all the same.
+                    Ok(Value::new_undefined(self.ctx.clone()))
+                })
+            }
+        }
+    }
+
+    /// Jobs that a cut off iteration has left run out, every host call of theirs failing, so that
+    /// they don't come up in the next one.
+    pub(crate) fn run_out(&self) {
+        for _ in 0..JOBS_LEFT_MAX {
+            if !self.ctx.execute_pending_job() {
+                break;
+            }
         }
     }
 
@@ -181,12 +204,5 @@ impl<'js> Script<'js> {
             .json_stringify(value)
             .and_then(|text| text.map(|text| text.to_string()).transpose());
         text.map_err(|error| script_error(&self.ctx, error))
-    }
-}
-
-/// Rejections that nobody has taken care of so far are logged, as in k6; they fail nothing.
-fn say_rejection<'js>(_ctx: Ctx<'js>, _promise: Value<'js>, reason: Value<'js>, handled: bool) {
-    if !handled {
-        tracing::debug!("a promise was rejected: {}", thrown(&reason).headline());
     }
 }

@@ -12,6 +12,7 @@ mod loader;
 pub(crate) mod machine;
 mod modules;
 pub mod program;
+mod rejections;
 mod tagging;
 
 pub(crate) use ffi::buffer_bytes;

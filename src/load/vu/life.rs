@@ -57,7 +57,11 @@ pub(super) fn live(
         let mut seed = SetupData::default();
         while let Some(work) = host.suspender.block_on_always(inbox.recv()) {
             run_work(&script, &work.activation, &mut seed);
+            if host.suspender.is_cancelled() {
+                script.run_out();
+            }
             script.forget_pending();
+            host.rejections.take();
             host.suspender.clear_cancel();
             ended();
         }
@@ -153,6 +157,10 @@ fn iterate<'js>(script: &Script<'js>, scenario: &Arc<ScenarioContext>, data: &Va
             state.script_exceptions.fetch_add(1, Ordering::Relaxed);
             say(scenario, &error);
         }
+        for error in host.rejections.take() {
+            let text = format!("Uncaught (in promise) {error}");
+            say(scenario, &text);
+        }
         let tags = host.base_tags();
         let milliseconds = duration.as_secs_f64() * 1_000.0;
         host.emit_one(builtin::ITERATION_DURATION, milliseconds, tags.clone());
@@ -183,7 +191,7 @@ fn wait_out(host: &Host, begun: Instant) {
     }
 }
 
-fn say(scenario: &ScenarioContext, error: &ScriptError) {
+fn say(scenario: &ScenarioContext, error: &dyn std::fmt::Display) {
     tracing::error!(
         executor = scenario.executor,
         scenario = &*scenario.name,

@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -208,7 +209,17 @@ impl Worker {
         let fiber = Fiber::new(self.shared.settings.vm.stack_bytes, suspender.clone(), body)
             .map_err(|error| ScriptError::Vm(error.to_string()))?;
         let task = spawn_local(drive(fiber, vu, current.clone(), self.shared.clone()));
-        match readiness.await {
+        // Init code may loop; the end of the run must not wait for it.
+        let cancelled = self.shared.state.cancelled.clone();
+        let mut readiness = pin!(readiness);
+        let made = tokio::select! {
+            made = &mut readiness => made,
+            () = cancelled.cancelled() => {
+                suspender.cancel();
+                readiness.await
+            }
+        };
+        match made {
             Ok(result) => result?,
             Err(_) => return Err(ScriptError::Vm("it ended while it was made".to_owned())),
         }

@@ -22,10 +22,15 @@ pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::R
     set(bridge, "check", check)?;
     let vm = host.clone();
     set(bridge, "sleep", move |ctx: Ctx<'js>, seconds: f64| {
-        must_run(&ctx, &vm, "sleep()")?;
         // NaN, infinite and negative times are no time, as in k6.
         let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-        vm.sleep(time.min(SLEEP_MAX)).map_err(|_| interrupted(&ctx))
+        let time = time.min(SLEEP_MAX);
+        if vm.run.is_none() {
+            // Loading has its thread for itself, and no event loop.
+            std::thread::sleep(time);
+            return Ok(());
+        }
+        vm.sleep(time).map_err(|_| interrupted(&ctx))
     })?;
     let vm = host.clone();
     set(bridge, "enterGroup", move |ctx: Ctx<'js>, name: String| {
