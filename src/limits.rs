@@ -27,6 +27,14 @@ pub const PAGE_MESSAGES_DEFAULT: usize = 100;
 pub const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Longest `wait` of a long poll.
 pub const POLL_WAIT_MAX: Duration = Duration::from_secs(55);
+/// Time between two heartbeats of an event stream.
+pub const STREAM_HEARTBEAT: Duration = Duration::from_secs(15);
+/// Time between two ping frames of a WebSocket.
+pub const SOCKET_PING: Duration = Duration::from_secs(30);
+/// Time without any frame after which a WebSocket's peer is taken for dead.
+pub const SOCKET_SILENCE_MAX: Duration = Duration::from_secs(75);
+/// Posts and acknowledgements of one WebSocket that wait for their commits.
+pub const SOCKET_ANSWERS_MAX: usize = 256;
 /// Most points of one samples call.
 pub const SAMPLE_POINTS_MAX: usize = 5_000;
 

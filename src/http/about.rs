@@ -141,7 +141,7 @@ fn refused(app: &App) -> Map<String, Value> {
 fn limits_in_force(app: &App) -> Value {
     let l = &app.limits;
     let ms = |time: std::time::Duration| time.as_millis() as u64;
-    json!({
+    let mut all = json!({
         "name_scalars_max": limits::NAME_SCALARS_MAX,
         "extra_fields_max": limits::EXTRA_FIELDS_MAX,
         "extra_bytes_max": limits::EXTRA_BYTES_MAX,
@@ -152,7 +152,13 @@ fn limits_in_force(app: &App) -> Value {
         "page_messages_max": limits::PAGE_MESSAGES_MAX,
         "page_bytes_max": limits::PAGE_BYTES_MAX,
         "poll_wait_max_ms": ms(limits::POLL_WAIT_MAX),
+        "stream_heartbeat_ms": ms(limits::STREAM_HEARTBEAT),
+        "socket_ping_ms": ms(limits::SOCKET_PING),
+        "socket_silence_max_ms": ms(limits::SOCKET_SILENCE_MAX),
+        "socket_answers_max": limits::SOCKET_ANSWERS_MAX,
         "sample_points_max": limits::SAMPLE_POINTS_MAX,
+    });
+    let settable = json!({
         "content_bytes_max": l.content_bytes_max,
         "body_bytes_max": l.body_bytes_max,
         "run_body_bytes_max": l.run_body_bytes_max,
@@ -183,7 +189,11 @@ fn limits_in_force(app: &App) -> Value {
         "runs_retention_ms": ms(l.runs_retention),
         "runs_max": l.runs_max,
         "runs_bytes_max": l.runs_bytes_max,
-    })
+    });
+    if let (Some(all), Value::Object(settable)) = (all.as_object_mut(), settable) {
+        all.extend(settable);
+    }
+    all
 }
 
 /// Never from a cache.

@@ -67,7 +67,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 
 fn accept(app: &App, routes: &Routes, mut stream: TcpStream, peer: SocketAddr) {
     let open = usize::try_from(app.metrics.connections.inc()).unwrap_or(0);
-    let place = Place(app.clone());
+    let place = Place(Arc::new(Counted(app.clone())));
     if open >= app.limits.connections_max {
         app.metrics.connections_refused.inc();
         app.tasks.spawn(async move {
@@ -81,27 +81,30 @@ fn accept(app: &App, routes: &Routes, mut stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
     let (app, routes) = (app.clone(), routes.clone());
     app.tasks.clone().spawn(async move {
-        connection(&app, routes, stream, peer).await;
-        drop(place);
+        connection(&app, routes, stream, peer, place).await;
     });
 }
 
-/// One open connection, counted.
-struct Place(App);
+/// One open connection, counted until the last clone is dropped: an upgraded one outlives its task.
+#[derive(Clone)]
+pub(super) struct Place(#[expect(dead_code, reason = "held for its drop")] Arc<Counted>);
 
-impl Drop for Place {
+struct Counted(App);
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.metrics.connections.dec();
     }
 }
 
-async fn connection(app: &App, routes: Routes, stream: TcpStream, peer: SocketAddr) {
+async fn connection(app: &App, routes: Routes, stream: TcpStream, peer: SocketAddr, place: Place) {
     let clocks = Arc::new(Clocks::new());
     let io = TokioIo::new(Io::new(stream, clocks.clone()));
     let service = Service {
         app: app.clone(),
         routes,
         clocks: clocks.clone(),
+        place,
     };
     let mut connection = pin!(
         http1::Builder::new()
@@ -121,7 +124,8 @@ async fn connection(app: &App, routes: Routes, stream: TcpStream, peer: SocketAd
         if let Poll::Ready(served) = connection.as_mut().poll(context) {
             return Poll::Ready(Some(served));
         }
-        ring(app, &clocks, alarm.as_mut(), context).map(|()| None)
+        let deadline = || clocks.deadline(&app.limits, stopped).map(Instant::from_std);
+        ring(deadline, app.limits.idle_timeout, alarm.as_mut(), context).map(|()| None)
     });
     match served.await {
         Some(Ok(())) => {}
@@ -136,19 +140,17 @@ async fn connection(app: &App, routes: Routes, stream: TcpStream, peer: SocketAd
 /// Ready when a clock has run out. The alarm is set anew only when it has to ring earlier, or rang
 /// for a deadline that has moved: a busy connection costs no timer.
 fn ring(
-    app: &App,
-    clocks: &Clocks,
+    deadline: impl Fn() -> Option<Instant>,
+    idle_timeout: Duration,
     mut alarm: Pin<&mut tokio::time::Sleep>,
     context: &mut std::task::Context<'_>,
 ) -> Poll<()> {
     loop {
-        let Some(deadline) = clocks.deadline(&app.limits).map(Instant::from_std) else {
+        let Some(deadline) = deadline() else {
             if alarm.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
-            alarm
-                .as_mut()
-                .reset(Instant::now() + app.limits.idle_timeout);
+            alarm.as_mut().reset(Instant::now() + idle_timeout);
             continue;
         };
         if deadline <= Instant::now() {

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::call::RequestIds;
 use crate::http::error::ApiError;
+use crate::http::tally::Tally;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::relay::Relay;
@@ -32,6 +33,7 @@ pub(crate) struct Parts {
     pub(crate) request_ids: RequestIds,
     /// Connections and sessions; the drain waits for them.
     pub(crate) tasks: TaskTracker,
+    pub(crate) tally: Tally,
     subscribers: AtomicUsize,
     stores: OnceLock<Stores>,
 }
@@ -59,6 +61,7 @@ impl App {
             started: Instant::now(),
             request_ids: RequestIds::new(),
             tasks: TaskTracker::new(),
+            tally: Tally::new(),
             subscribers: AtomicUsize::new(0),
             stores: OnceLock::new(),
         }))

@@ -31,28 +31,21 @@ struct Parts {
 }
 
 impl Call {
-    /// Decodes the path's parameter, once.
+    /// `parameter` is decoded already.
     pub(crate) fn new(
         route: &'static Route,
-        parameter: &str,
-        request: CallRequest,
-    ) -> Result<Call, ApiError> {
-        let parameter = percent_decode_str(parameter)
-            .decode_utf8()
-            .map_err(|_| ApiError::invalid_query("id", "the path is not UTF-8 once decoded"))?
-            .into_owned();
-        let CallRequest {
-            uri,
-            headers,
-            request_id,
-        } = request;
-        Ok(Call(Arc::new(Parts {
+        parameter: String,
+        uri: Uri,
+        headers: HeaderMap,
+        request_id: RequestId,
+    ) -> Call {
+        Call(Arc::new(Parts {
             route,
             parameter,
             uri,
             headers,
             request_id,
-        })))
+        }))
     }
 
     pub(crate) fn route(&self) -> &'static Route {
@@ -82,12 +75,12 @@ impl Call {
     }
 }
 
-/// What [`Call::new`] takes over from a request.
-#[derive(Debug)]
-pub(crate) struct CallRequest {
-    pub(crate) uri: Uri,
-    pub(crate) headers: HeaderMap,
-    pub(crate) request_id: RequestId,
+/// A path's parameter, percent-decoded once.
+pub(crate) fn decoded(parameter: &str) -> Result<String, ApiError> {
+    let decoded = percent_decode_str(parameter).decode_utf8();
+    decoded
+        .map(Cow::into_owned)
+        .map_err(|_| ApiError::invalid_query("id", "the path is not UTF-8 once decoded"))
 }
 
 /// The raw query string of a request.

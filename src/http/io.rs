@@ -20,6 +20,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of an unwanted body that are thrown away meanwhile.
 const LINGER_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Time for which a drain waits for a peer that takes nothing.
+pub(super) const DRAIN_STALL_MAX: Duration = Duration::from_secs(1);
+
 /// Between requests; also before the first byte of the first one.
 const IDLE: u8 = 0;
 /// Within a request head.
@@ -69,10 +72,16 @@ impl Clocks {
     }
 
     /// When the connection has to be closed unless something happens; `None`: not by a clock.
-    pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+    /// `stopping`: a peer that takes nothing must not hold the drain.
+    pub(super) fn deadline(&self, limits: &Limits, stopping: bool) -> Option<Instant> {
+        let stall_max = if stopping {
+            limits.socket_stall_max.min(DRAIN_STALL_MAX)
+        } else {
+            limits.socket_stall_max
+        };
         let blocked = match self.blocked_ms.load(Ordering::Relaxed) {
             0 => None,
-            ms => Some(self.at(ms - 1) + limits.socket_stall_max),
+            ms => Some(self.at(ms - 1) + stall_max),
         };
         let since = self.at(self.since_ms.load(Ordering::Relaxed));
         let phase = match self.phase.load(Ordering::Relaxed) {
@@ -214,7 +223,7 @@ mod tests {
         let mut io = Io::new(ours, clocks.clone());
         let left = |clocks: &Clocks| {
             clocks
-                .deadline(&limits)
+                .deadline(&limits, false)
                 .map(|at| at.duration_since(Instant::now()).as_secs())
         };
         assert!(left(&clocks) > Some(70));
@@ -240,6 +249,15 @@ mod tests {
         io.write_all(b"four").await.expect("four fit");
         let more = tokio::time::timeout(Duration::from_millis(10), io.write_all(b"more"));
         assert!(more.await.is_err());
-        assert!(clocks.deadline(&limits).is_some());
+        let left = |stopping| {
+            clocks
+                .deadline(&limits, stopping)
+                .map(|at| at - Instant::now())
+        };
+        assert!(left(false) > Some(Duration::from_secs(50)));
+        assert!(
+            left(true) <= Some(DRAIN_STALL_MAX),
+            "a drain waits less long"
+        );
     }
 }

@@ -23,3 +23,4 @@ mod socket;
 mod stream;
 mod subscription;
 pub(crate) mod table;
+mod tally;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -11,25 +12,25 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::CONNECTION;
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request};
+use hyper::{HeaderMap, Method, Request, Uri};
 use hyper_util::service::TowerToHyperService;
 
+use crate::http::accept::Place;
 use crate::http::app::App;
-use crate::http::call::{Call, CallRequest, RequestId};
+use crate::http::call::{Call, decoded};
 use crate::http::error::{ApiError, Unanswered};
 use crate::http::filters::Filters;
 use crate::http::guards::{self, Hosts};
 use crate::http::io::Clocks;
 use crate::http::reply::Response;
 use crate::http::table::{self, Access, Lookup, Route, RouteId};
-use crate::metrics::{HttpLabels, RouteLabels};
 
-/// The upgrade of a WebSocket request, taken once by its handler.
+/// The upgrade of a WebSocket request with the connection's place, taken once by its handler.
 #[derive(Clone)]
-pub(crate) struct Upgrade(Arc<Mutex<Option<OnUpgrade>>>);
+pub(crate) struct Upgrade(Arc<Mutex<Option<(OnUpgrade, Place)>>>);
 
 impl Upgrade {
-    pub(crate) fn take(&self) -> Option<OnUpgrade> {
+    pub(crate) fn take(&self) -> Option<(OnUpgrade, Place)> {
         self.0.lock().ok()?.take()
     }
 }
@@ -59,6 +60,7 @@ pub(super) struct Service {
     pub(super) app: App,
     pub(super) routes: Routes,
     pub(super) clocks: Arc<Clocks>,
+    pub(super) place: Place,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {
@@ -72,15 +74,28 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         let request_id = self.app.request_ids.next();
         let has_body = !request.body().is_end_stream();
         let method = request.method().clone();
-        let lookup = table::lookup(request.method(), request.uri().path());
+        // Nothing below needs them beside the call, so they are moved, not cloned.
+        let (uri, headers) = (request.uri().clone(), mem::take(request.headers_mut()));
+        let lookup = table::lookup(&method, uri.path());
         let route = match &lookup {
             Lookup::Found(route, _) => Some(*route),
             Lookup::OtherMethod(_) | Lookup::NoSuchPath => None,
         };
-        let call = admit(&self.app, &request, lookup, request_id);
+        let admitted = admit(&self.app, &method, &uri, &headers, lookup);
+        let call = admitted.and_then(|(route, parameter)| {
+            let parameter = decoded(parameter)?;
+            Ok(Call::new(
+                route,
+                parameter,
+                uri.clone(),
+                headers,
+                request_id,
+            ))
+        });
         let routed = call.map(|call| {
             if call.route().id == RouteId::Socket {
-                let upgrade = Upgrade(Arc::new(Mutex::new(Some(hyper::upgrade::on(&mut request)))));
+                let upgrade = (hyper::upgrade::on(&mut request), self.place.clone());
+                let upgrade = Upgrade(Arc::new(Mutex::new(Some(upgrade))));
                 request.extensions_mut().insert(upgrade);
             }
             request.extensions_mut().insert(call);
@@ -94,7 +109,8 @@ impl hyper::service::Service<Request<Incoming>> for Service {
                 Ok(routed) => routed.await.unwrap_or_else(|never| match never {}),
                 Err(error) => error.into_response(&request_id),
             };
-            count(&app, route, &method, &response, begun);
+            let status = response.status();
+            app.tally.count(&app.metrics, route, &method, status, begun);
             if response.extensions_mut().remove::<Unanswered>().is_some() {
                 return Err(Aborted);
             }
@@ -110,14 +126,15 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
 /// Size of the head, guards, path and method, start and drain, in this order: a stranger learns
 /// nothing about paths.
-fn admit(
+fn admit<'p>(
     app: &App,
-    request: &Request<Incoming>,
-    lookup: Lookup<'_>,
-    request_id: RequestId,
-) -> Result<Call, ApiError> {
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    lookup: Lookup<'p>,
+) -> Result<(&'static Route, &'p str), ApiError> {
     let limit = app.limits.head_bytes_max;
-    if head_bytes(request) > limit {
+    if head_bytes(uri, headers) > limit {
         return Err(ApiError::headers_too_large(limit));
     }
     let is_probe = matches!(&lookup, Lookup::Found(route, _) if route.access == Access::Probe);
@@ -127,15 +144,14 @@ fn admit(
         } else {
             Hosts::Loopback
         };
-        guards::check(request.headers(), hosts)?;
+        guards::check(headers, hosts)?;
     }
     let (route, parameter) = match lookup {
         Lookup::Found(route, parameter) => (route, parameter),
         Lookup::OtherMethod(allow) => {
-            let method = request.method().as_str();
-            return Err(ApiError::method_not_allowed(method, allow));
+            return Err(ApiError::method_not_allowed(method.as_str(), allow));
         }
-        Lookup::NoSuchPath => return Err(ApiError::not_found(request.uri().path())),
+        Lookup::NoSuchPath => return Err(ApiError::not_found(uri.path())),
     };
     if route.id != RouteId::Health {
         if app.stop.is_triggered() {
@@ -143,63 +159,16 @@ fn admit(
         }
         app.stores()?;
     }
-    let call = CallRequest {
-        uri: request.uri().clone(),
-        headers: request.headers().clone(),
-        request_id,
-    };
-    Call::new(route, parameter, call)
+    Ok((route, parameter))
 }
 
 /// About what the head took on the wire.
-fn head_bytes(request: &Request<Incoming>) -> usize {
-    let line = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |path| path.as_str().len());
-    let headers = request.headers().iter();
+fn head_bytes(uri: &Uri, headers: &HeaderMap) -> usize {
+    let line = uri.path_and_query().map_or(0, |path| path.as_str().len());
     line + headers
+        .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum::<usize>()
-}
-
-fn count(
-    app: &App,
-    route: Option<&'static Route>,
-    method: &Method,
-    response: &Response,
-    begun: Instant,
-) {
-    let template = route.map_or("none", |route| route.template);
-    let method = match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        _ => "other",
-    };
-    let status = match response.status().as_u16() / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
-    };
-    let labels = HttpLabels {
-        route: template,
-        method,
-        status,
-    };
-    app.metrics.http_requests.get_or_create(&labels).inc();
-    let labels = RouteLabels {
-        route: template,
-        method,
-    };
-    let seconds = begun.elapsed().as_secs_f64();
-    app.metrics
-        .http_request_seconds
-        .get_or_create(&labels)
-        .observe(seconds);
 }
 
 /// One request's turn on its connection; dropping it lets the connection idle.

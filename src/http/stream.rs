@@ -4,7 +4,6 @@
 //! takes nothing is closed by the connection's clock. A drain ends the stream.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -17,9 +16,8 @@ use crate::http::json::integer;
 use crate::http::messages::{cursor, named_feed, write_message};
 use crate::http::reply::{self, Response};
 use crate::http::subscription::Subscription;
+use crate::limits::STREAM_HEARTBEAT;
 use crate::relay::{MailboxBox, Sequence, StoredMessage};
-
-const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Names the start cursor first, then what is stored, then what comes.
 pub(crate) fn open(app: &App, call: &Call) -> Result<Response, ApiError> {
@@ -94,7 +92,7 @@ impl Events {
             tokio::select! {
                 () = stop.triggered() => return None,
                 () = self.subscription.grown() => {}
-                () = tokio::time::sleep(HEARTBEAT) => {
+                () = tokio::time::sleep(STREAM_HEARTBEAT) => {
                     let cursor = self.subscription.cursor();
                     return Some(format!(": alive\nid: {cursor}\n\n").into());
                 }

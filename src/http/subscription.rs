@@ -10,8 +10,8 @@ use crate::http::error::ApiError;
 use crate::http::messages::refused;
 use crate::relay::{Feed, From, PageQuery, Sequence, StoredMessage, Watch};
 
-/// Messages read at once: with contents of 64 KiB one MiB, and shared with the recent cache.
-const PAGE_MESSAGES: usize = 16;
+/// Messages read at once, where the pending bytes of one subscriber allow as many.
+const PAGE_MESSAGES: usize = 128;
 
 pub(super) struct Subscription {
     app: App,
@@ -63,6 +63,7 @@ impl Subscription {
             feed: self.feed.clone(),
             from: From::After(self.cursor),
             limit: PAGE_MESSAGES,
+            bytes_max: self.app.limits.socket_pending_bytes_max,
         };
         let page = self.app.relay()?.page(query).await.map_err(refused)?;
         self.cursor = page.next_after;

@@ -87,6 +87,7 @@ pub(super) fn list_query(query: PageQuery) -> storage::ListQuery {
             From::Newest => storage::Cursor::Before(i64::MAX),
         },
         limit: query.limit,
+        bytes_max: query.bytes_max,
     }
 }
 

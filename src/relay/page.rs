@@ -37,6 +37,8 @@ pub struct PageQuery {
     pub from: From,
     /// 1 to [`crate::limits::PAGE_MESSAGES_MAX`]; the edge has checked it.
     pub limit: usize,
+    /// The page ends once its messages weigh this much; it holds at least one if there is one.
+    pub bytes_max: usize,
 }
 
 /// Ascending by sequence. May hold fewer messages than asked for: only `has_more` counts.

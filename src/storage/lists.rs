@@ -10,7 +10,6 @@ use r2d2_sqlite::rusqlite::{self, CachedStatement, Connection, OptionalExtension
 
 use super::messages::{Id, ends_at_ms, id_text};
 use super::row::{Cursor, List, ListQuery, Row};
-use crate::limits;
 
 /// By what a reader decides what is still there, and how long it may take.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +78,7 @@ fn merge(connection: &Connection, query: &ListQuery, view: &View) -> rusqlite::R
             continue;
         }
         let alive = is_alive(&row, view);
-        let full = slice.rows.len() == query.limit || bytes >= limits::PAGE_BYTES_MAX;
+        let full = slice.rows.len() == query.limit || bytes >= query.bytes_max;
         if (alive && full) || Instant::now() > view.until {
             slice.more = true;
             break;

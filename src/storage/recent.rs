@@ -9,7 +9,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::row::{Cursor, List, ListQuery, Row, Rows};
-use crate::limits;
 
 /// About 40,000 small messages: half a second to a second of the highest rate.
 pub(super) const RECENT_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -108,7 +107,7 @@ impl Recent {
             .filter_map(|slot| slot.row.as_ref())
         {
             if belongs(row, query) && row.expires_at_ms.is_none_or(|at| at > expiry_now_ms) {
-                if rows.len() == query.limit || bytes >= limits::PAGE_BYTES_MAX {
+                if rows.len() == query.limit || bytes >= query.bytes_max {
                     return Some(Rows {
                         rows,
                         has_more: true,
@@ -214,6 +213,7 @@ mod tests {
             list: List::Inbox,
             from: Cursor::After(after),
             limit: 2,
+            bytes_max: usize::MAX,
         }
     }
 

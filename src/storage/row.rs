@@ -110,6 +110,8 @@ pub struct ListQuery {
     pub list: List,
     pub from: Cursor,
     pub limit: usize,
+    /// The page ends once its rows weigh this much; it holds at least one if there is one.
+    pub bytes_max: usize,
 }
 
 /// Ascending by sequence; `has_more` in the direction read.

@@ -70,6 +70,7 @@ impl Bench {
             list,
             from: Cursor::After(0),
             limit: 100,
+            bytes_max: usize::MAX,
         };
         let sequences = |rows: Rows| rows.rows.iter().map(|row| row.sequence).collect::<Vec<_>>();
         let file = sequences(
@@ -287,6 +288,7 @@ async fn all_merges_sent_and_received_once_in_both_directions() {
         list: List::All,
         from: Cursor::Before(i64::MAX),
         limit: 2,
+        bytes_max: usize::MAX,
     };
     let (page, committed) = bench.storage.list(newest).await.expect("a page");
     let sequences: Vec<i64> = page.rows.iter().map(|row| row.sequence).collect();

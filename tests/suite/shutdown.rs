@@ -105,6 +105,30 @@ fn streams_end_and_sockets_close_with_1001() {
 }
 
 #[test]
+fn peers_that_take_nothing_do_not_hold_the_drain() {
+    let mut relay = Relay::start();
+    let mut socket = relay.socket();
+    socket.send(json!({"type": "subscribe", "user": "bob", "after": 0}));
+    let stream = relay.events("/api/v1/stream?user=bob&after=0");
+    // Far more than the buffers of both connections hold.
+    let item = json!({"sender": "a", "recipient": "bob", "content": "x".repeat(60_000)});
+    for _ in 0..4 {
+        let items = vec![item.clone(); 120];
+        relay
+            .post("/api/v1/messages/batch", &json!({"messages": items}))
+            .expect(200);
+    }
+    let started = Instant::now();
+    relay.stop();
+    assert!(
+        started.elapsed() < Duration::from_secs(7),
+        "{:?}",
+        started.elapsed()
+    );
+    drop(stream);
+}
+
+#[test]
 fn idle_connections_do_not_hold_the_drain() {
     let mut relay = Relay::start();
     let mut used = relay.client();

@@ -8,7 +8,7 @@ use crate::http::error::ApiError;
 use crate::http::json::integer;
 use crate::http::messages::{refused, write_message};
 use crate::http::reply::{self, Response};
-use crate::limits::{PAGE_MESSAGES_DEFAULT, PAGE_MESSAGES_MAX, POLL_WAIT_MAX};
+use crate::limits::{PAGE_BYTES_MAX, PAGE_MESSAGES_DEFAULT, PAGE_MESSAGES_MAX, POLL_WAIT_MAX};
 use crate::relay::{Feed, From, MailboxBox, Name, Page, PageQuery, Rejected, Sequence};
 
 /// One page; with `wait` held until there is something, the time is over, or the relay stops.
@@ -80,7 +80,13 @@ fn parse(query: Query<'_>) -> Result<(PageQuery, Option<Duration>), ApiError> {
     };
     let limit = limit.map_or(PAGE_MESSAGES_DEFAULT, |limit| limit as usize);
     let wait = wait.map(|seconds| Duration::from_secs(seconds as u64));
-    Ok((PageQuery { feed, from, limit }, wait))
+    let query = PageQuery {
+        feed,
+        from,
+        limit,
+        bytes_max: PAGE_BYTES_MAX,
+    };
+    Ok((query, wait))
 }
 
 /// `user` with its `box` (`all` where missing), or `channel`.

@@ -27,8 +27,9 @@ const BUFFER_BYTES: usize = 4 * 1024;
 pub(crate) fn open(app: &App, call: &Call, upgrade: Option<Upgrade>) -> Result<Response, ApiError> {
     let key = handshake_key(call)?;
     let upgrade = upgrade.and_then(|upgrade| upgrade.take());
-    let upgrade = upgrade.ok_or_else(|| not_a_handshake("the connection cannot be upgraded"))?;
-    let place = app.subscriber()?;
+    let (upgrade, connection) =
+        upgrade.ok_or_else(|| not_a_handshake("the connection cannot be upgraded"))?;
+    let subscriber = app.subscriber()?;
     let session_app = app.clone();
     let request_id = call.request_id();
     app.tasks.spawn(async move {
@@ -39,7 +40,7 @@ pub(crate) fn open(app: &App, call: &Call, upgrade: Option<Upgrade>) -> Result<R
         let stream = TokioIo::new(upgraded);
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         Session::new(session_app, socket, request_id).run().await;
-        drop(place);
+        drop((subscriber, connection));
     });
     let mut response = Response::new(Vec::new().into());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

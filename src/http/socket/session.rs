@@ -16,7 +16,7 @@ use futures_util::stream::FuturesOrdered;
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -26,14 +26,11 @@ use super::frame::{self, Kind};
 use crate::http::app::App;
 use crate::http::call::RequestId;
 use crate::http::error::ApiError;
+use crate::http::io::DRAIN_STALL_MAX;
 use crate::http::messages::{self, Object, ack_target, message_of_frame};
 use crate::http::subscription::Subscription;
+use crate::limits::{SOCKET_ANSWERS_MAX, SOCKET_PING, SOCKET_SILENCE_MAX};
 
-const PING_EVERY: Duration = Duration::from_secs(30);
-/// Without any frame of the peer for so long, it is gone.
-const SILENCE_MAX: Duration = Duration::from_secs(75);
-/// Answers that one socket may wait for; above it no further frame is read.
-const IN_FLIGHT_MAX: usize = 256;
 /// Time for the peer to answer our close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -89,9 +86,9 @@ impl Session {
     /// Never `Ok`: a session ends only by one of the [`End`]s.
     async fn serve(&mut self) -> Result<(), End> {
         let stop = self.app.stop.clone();
-        let mut pings = tokio::time::interval(PING_EVERY);
-        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        pings.tick().await;
+        let mut ping_at = Instant::now() + SOCKET_PING;
+        let alarm = tokio::time::sleep_until(ping_at);
+        tokio::pin!(alarm);
         loop {
             let behind = self.subscriptions.iter().any(Subscription::is_behind);
             tokio::select! {
@@ -100,11 +97,21 @@ impl Session {
                     self.answer_all().await?;
                     return Err(End::Close(CloseCode::Away, "the relay is stopping"));
                 }
-                _ = pings.tick() => self.ping().await?,
+                () = &mut alarm => {
+                    let dead_at = self.heard + SOCKET_SILENCE_MAX;
+                    if Instant::now() >= dead_at {
+                        return Err(End::Gone);
+                    }
+                    if Instant::now() >= ping_at {
+                        self.write(Message::Ping(Bytes::new())).await?;
+                        ping_at = Instant::now() + SOCKET_PING;
+                    }
+                    alarm.as_mut().reset(ping_at.min(dead_at));
+                }
                 Some(answer) = self.answers.next(), if !self.answers.is_empty() => {
                     self.answer(answer).await?;
                 }
-                frame = self.socket.next(), if self.answers.len() < IN_FLIGHT_MAX => {
+                frame = self.socket.next(), if self.answers.len() < SOCKET_ANSWERS_MAX => {
                     self.heard = Instant::now();
                     self.take(frame).await?;
                 }
@@ -286,36 +293,24 @@ impl Session {
                 .read()
                 .await
                 .map_err(|_| End::Close(CloseCode::Error, "storage cannot be read"))?;
-            let feed = subscription.feed();
-            let frames: Vec<Vec<u8>> = read.iter().map(|m| frame::message(feed, m)).collect();
-            if frames.is_empty() {
+            if read.is_empty() {
                 continue;
             }
-            let stall = self.app.limits.socket_stall_max;
-            for frame in frames {
-                timed(&self.app, stall, self.socket.feed(text(frame))).await?;
+            for message in &read {
+                let frame = frame::message(subscription.feed(), message);
+                taken(&self.app, self.socket.feed(text(frame))).await?;
             }
-            timed(&self.app, stall, self.socket.flush()).await?;
+            taken(&self.app, self.socket.flush()).await?;
         }
         Ok(())
     }
 
     async fn send(&mut self, frame: Vec<u8>) -> Result<(), End> {
-        let stall = self.app.limits.socket_stall_max;
-        timed(&self.app, stall, self.socket.send(text(frame))).await
+        self.write(text(frame)).await
     }
 
-    async fn ping(&mut self) -> Result<(), End> {
-        if self.heard.elapsed() > SILENCE_MAX {
-            return Err(End::Gone);
-        }
-        let stall = self.app.limits.socket_stall_max;
-        timed(
-            &self.app,
-            stall,
-            self.socket.send(Message::Ping(Bytes::new())),
-        )
-        .await
+    async fn write(&mut self, message: Message) -> Result<(), End> {
+        taken(&self.app, self.socket.send(message)).await
     }
 
     async fn close(&mut self, code: CloseCode, reason: &'static str) {
@@ -339,21 +334,28 @@ impl Drop for Session {
     }
 }
 
-/// Ends the session when the peer takes nothing for `stall`.
-async fn timed(
-    app: &App,
-    stall: Duration,
-    write: impl Future<Output = Result<(), Error>>,
-) -> Result<(), End> {
-    match tokio::time::timeout(stall, write).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Gone),
-        Err(_) => {
+/// Waits until the peer has taken what is written; ends the session when it takes nothing for too
+/// long, and sooner in a drain.
+async fn taken(app: &App, write: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
+    let mut write = std::pin::pin!(write);
+    // Nearly always the system's buffer has room: no timer for those.
+    if let Poll::Ready(done) = futures_util::poll!(write.as_mut()) {
+        return done.map_err(|_| End::Gone);
+    }
+    let patience = async {
+        tokio::select! {
+            () = tokio::time::sleep(app.limits.socket_stall_max) => {}
+            () = app.stop.triggered() => tokio::time::sleep(DRAIN_STALL_MAX).await,
+        }
+    };
+    tokio::select! {
+        done = write => done.map_err(|_| End::Gone),
+        () = patience => {
+            if app.stop.is_triggered() {
+                return Err(End::Close(CloseCode::Away, "the relay is stopping"));
+            }
             app.metrics.subscribers_stalled.inc();
-            Err(End::Close(
-                CloseCode::Again,
-                "nothing was taken for too long",
-            ))
+            Err(End::Close(CloseCode::Again, "nothing was taken for too long"))
         }
     }
 }
