@@ -99,8 +99,18 @@ async fn drive(
     signals.abort();
     match result {
         Ok(outcome) => {
-            report::write(&outcome, &args, color)?;
-            Ok(outcome.exit_code)
+            let Err(error) = report::write(&outcome, &args, color) else {
+                return Ok(outcome.exit_code);
+            };
+            // Whoever closes our stdout early still gets the run's own exit code.
+            if super::is_broken_pipe(&error) {
+                return Ok(outcome.exit_code);
+            }
+            tracing::error!("{error:#}");
+            Ok(match outcome.exit_code {
+                0 => exit::Exit::Other as u8,
+                code => code,
+            })
         }
         Err(error) => {
             let code = error.exit();

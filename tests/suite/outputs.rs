@@ -218,3 +218,36 @@ fn unknown_output_is_refused() {
     assert_ne!(ran.finished.code, 0);
     ran.says(&["carrier-pigeon", "json"]);
 }
+
+#[test]
+fn closed_stdout_keeps_the_run_s_exit_code() {
+    let script = "export const options = { thresholds: { iterations: ['count>5'] } };
+        export default function () {}";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("script.js");
+    std::fs::write(&path, script).unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_dchat"))
+        .args(["run", "--report-to", "none", "--quiet"])
+        .arg(&path)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(99));
+}
+
+#[test]
+fn summary_that_cannot_be_written_fails_the_run() {
+    Script::new("export default function () {}")
+        .args(["--summary-export", "missing/summary.json"])
+        .run()
+        .expect(255)
+        .says(&["missing/summary.json"]);
+}
+
+#[test]
+fn run_without_requests_gets_no_verdict() {
+    let ran = Script::new("export default function () {}").run().expect(0);
+    assert!(!ran.finished.stdout.contains("verdict"));
+}

@@ -18,6 +18,7 @@ use crate::telemetry::LogFormat;
 /// Run a load test: a k6 script, or the built-in relay stress test
 #[derive(Debug, clap::Args)]
 #[command(
+    args_override_self = true,
     after_help = "Exit codes are k6's: 0 ok, 99 thresholds crossed, 100 and 101 setup and teardown timeout,\n\
     104 invalid options, 105 stopped by a signal, 107 script exception, 108 exec.test.abort,\n\
     110 exec.test.fail, 255 anything else.\n\
@@ -44,10 +45,10 @@ pub struct Args {
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = pair_flag)]
     pub env: Vec<(String, String)>,
     /// Give the script the system's environment too
-    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "K6_INCLUDE_SYSTEM_ENV_VARS", default_value_t = true, action = ArgAction::Set, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub include_system_env_vars: bool,
     /// Write samples to json[=FILE[.gz]]; '-' is stdout; repeatable
-    #[arg(short, long, value_name = "NAME[=ARG]")]
+    #[arg(short, long, env = "K6_OUT", value_name = "NAME[=ARG]")]
     pub out: Vec<String>,
     /// A tag KEY=VALUE of every sample; repeatable; replaces the script's options.tags
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = pair_flag)]

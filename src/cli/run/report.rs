@@ -53,10 +53,12 @@ fn write_default(outcome: &RunOutcome, args: &Args, color: Color) -> io::Result<
         detail: args.detail(),
     };
     let mut text = render(&outcome.summary, style);
-    let verdict = verdict_of(outcome);
-    text.push('\n');
-    for line in verdict::render_text(&verdict).lines() {
-        text.push_str(&format!("  {line}\n"));
+    // Without requests there is nothing to judge.
+    if outcome.figures.totals.requests > 0 {
+        text.push('\n');
+        for line in verdict::render_text(&verdict_of(outcome)).lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
     }
     let mut out = io::stdout().lock();
     writeln!(out, "{text}")?;

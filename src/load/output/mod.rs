@@ -44,7 +44,7 @@ pub struct RunStart {
 /// Why an output can't be used. Fatal for outputs that the user named, exit code 255.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{path}: {source}")]
+    #[error("output file {path} can't be written: {source}")]
     File {
         path: String,
         source: std::io::Error,
