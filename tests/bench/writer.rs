@@ -5,6 +5,8 @@
 //! message, and batches of 100; `--stored N` puts N messages into the file first. Prints one line
 //! each: rate, p50, p99, mean batch, largest WAL.
 
+#![allow(clippy::print_stdout, reason = "a bench prints its figures")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,7 +97,9 @@ async fn run(plan: &Plan, dir: &Path, limits: Limits, batch: usize, ids: Ids) ->
     }
     let seconds = start.elapsed().as_secs_f64();
     let after = storage.status();
-    tokio::task::spawn_blocking(move || storage.close()).await.expect("no panic");
+    tokio::task::spawn_blocking(move || storage.close())
+        .await
+        .expect("no panic");
     waits.sort_unstable();
     let at = |share: f64| waits[(waits.len() as f64 * share) as usize].as_secs_f64() * 1e3;
     let messages = (after.messages_accepted - before.messages_accepted) as f64;
