@@ -98,7 +98,8 @@ fn body_that_ends_early_stores_nothing() {
     let relay = Relay::start();
     let mut stream = connect(relay.addr()).unwrap();
     let head = "POST /api/v1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60\r\n\r\n";
-    write!(stream, "{head}{}", r#"{"sender":"a","content":"x"}"#).unwrap();
+    let body = r#"{"sender":"a","content":"x"}"#;
+    write!(stream, "{head}{body}").unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
