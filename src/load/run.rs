@@ -238,6 +238,8 @@ struct Live {
     samples: Option<mpsc::Sender<SampleBatch>>,
     samples_dropped: Arc<AtomicU64>,
     pump: Option<JoinHandle<Manager>>,
+    /// Closes the channel of samples where a hanging worker keeps its end.
+    closing: CancellationToken,
     gauges: JoinHandle<()>,
     setup_data: Option<Arc<str>>,
     failure: Option<Failure>,
@@ -304,7 +306,9 @@ impl Live {
     ) -> Live {
         let run_tags = tag_set(&prepared.options);
         let engine = Arc::new(Mutex::new(prepared.engine));
-        let pump = tokio::spawn(manager.pump(wires.received, engine.clone()));
+        let closing = CancellationToken::new();
+        let pumping = manager.pump(wires.received, engine.clone(), closing.clone());
+        let pump = tokio::spawn(pumping);
         let gauges = tickers::gauges(state.clone(), wires.samples.clone(), run_tags.clone());
         Live {
             program: prepared.program,
@@ -318,6 +322,7 @@ impl Live {
             samples: Some(wires.samples),
             samples_dropped: wires.dropped,
             pump: Some(pump),
+            closing,
             gauges,
             setup_data: None,
             failure: None,

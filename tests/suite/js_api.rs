@@ -383,3 +383,31 @@ fn scripts_are_cut_off_wherever_they_are() {
     let took = started.elapsed();
     assert!(took < Duration::from_secs(20), "{took:?} {}", run.stderr);
 }
+
+/// QuickJS asks no interrupt handler inside this search, which takes quadratic time: the thread is
+/// lost, the run is not.
+#[test]
+fn a_worker_held_by_one_builtin_call_does_not_hold_the_end() {
+    let started = std::time::Instant::now();
+    let run = run_with(
+        None,
+        &[],
+        r#"
+        import { sleep } from 'k6';
+        import { Counter } from 'k6/metrics';
+        const done = new Counter('done');
+        export const options = {
+          scenarios: { all: { executor: 'constant-vus', vus: 2, duration: '1s', gracefulStop: '0s' } }, thresholds: { done: ['count>0'] } };
+        export default function () {
+          if (__VU === 1) 'a'.repeat(2 ** 25).indexOf('a'.repeat(2 ** 24) + 'b');
+          sleep(0.1);
+          done.add(1);
+        }
+        export function teardown() { console.log('cleaned up'); }"#,
+    )
+    .expect(0);
+    let took = started.elapsed();
+    assert!(took < Duration::from_secs(55), "{took:?} {}", run.stderr);
+    assert!(run.stderr.contains("left behind"), "{}", run.stderr);
+    assert!(run.stderr.contains("cleaned up"), "{}", run.stderr);
+}

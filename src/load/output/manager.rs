@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{Error, Output, RunStart};
 use crate::load::RunOutcome;
@@ -37,13 +38,23 @@ impl Manager {
         Ok(Manager { outputs })
     }
 
-    /// Takes batches until the channel is closed and empty, then gives the outputs back.
+    /// Takes batches until the channel is closed and empty, then gives the outputs back. `closing`
+    /// closes it from this side: a producer that hangs may never drop its end.
     pub async fn pump(
         mut self,
         mut batches: mpsc::Receiver<SampleBatch>,
         engine: Arc<Mutex<Engine>>,
+        closing: CancellationToken,
     ) -> Manager {
-        while let Some(batch) = batches.recv().await {
+        loop {
+            let batch = tokio::select! {
+                batch = batches.recv() => batch,
+                () = closing.cancelled(), if !batches.is_closed() => {
+                    batches.close();
+                    continue;
+                }
+            };
+            let Some(batch) = batch else { break };
             engine.lock().unwrap_or_else(|e| e.into_inner()).add(&batch);
             if self.outputs.is_empty() {
                 continue;

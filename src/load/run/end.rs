@@ -28,6 +28,7 @@ impl Live {
         // Cancelled or not: what matters is that its end of the channel is gone.
         let _ = (&mut self.gauges).await;
         self.samples = None;
+        self.closing.cancel();
         let pump = self.pump.take().expect("a run is concluded once");
         let manager = pump.await.expect("outputs do not panic");
         let mut outcome = self.outcome(duration, terminal);

@@ -30,7 +30,7 @@ pub(super) enum Returned {
 }
 
 impl Call {
-    fn function(&self) -> &'static str {
+    pub(super) fn function(&self) -> &'static str {
         match self {
             Call::Setup => "setup",
             Call::Teardown(_) => "teardown",

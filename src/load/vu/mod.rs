@@ -6,6 +6,7 @@ mod call;
 pub(crate) mod coroutine;
 mod life;
 pub mod pool;
+mod pulse;
 pub mod settings;
 mod worker;
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::VuSettings;
 use super::call::{Call, Returned};
+use super::pulse::{Pulse, STUCK_AFTER};
 use super::worker::{self, Order, Start};
 use crate::load::js::{Program, ScriptError};
 use crate::load::metrics::{SampleSink, TagSet};
@@ -67,8 +68,11 @@ pub struct Activation {
 /// One activation under way. Dropping it lets the VU go on unobserved.
 pub struct Running {
     orders: mpsc::UnboundedSender<Order>,
+    pulse: Arc<Pulse>,
+    state: Arc<RunState>,
     vu: VuId,
     sequence: u64,
+    interrupted: AtomicBool,
     done: Option<oneshot::Receiver<()>>,
 }
 
@@ -76,6 +80,7 @@ impl Running {
     /// Hard interrupt: the running iteration is cut off and not counted as complete, the VU goes
     /// back to the pool. Returns at once; [`Running::done`] tells when it has happened.
     pub fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::Relaxed);
         let order = Order::Interrupt {
             vu: self.vu,
             sequence: self.sequence,
@@ -87,11 +92,14 @@ impl Running {
     /// Waits until the VU is back in the pool (or has been leaked). Cancellation safe; once it has
     /// returned it returns at once.
     pub async fn done(&mut self) {
-        if let Some(done) = &mut self.done {
-            // An end without a word (a VU that could not be replaced) is an end too.
+        let Some(done) = &mut self.done else { return };
+        // An end without a word (a VU that could not be replaced) is an end too.
+        if !self.interrupted.load(Ordering::Relaxed) {
             let _ = done.await;
-            self.done = None;
+        } else if self.pulse.unless_stuck(done).await.is_none() {
+            self.state.vus_leaked.fetch_add(1, Ordering::Relaxed);
         }
+        self.done = None;
     }
 }
 
@@ -99,6 +107,7 @@ impl Running {
 /// `n % workers`; calls outside of iterations are made on the first one.
 pub struct VuPool {
     workers: Vec<Thread>,
+    state: Arc<RunState>,
     initialized: AtomicU32,
     next_sequence: AtomicU64,
 }
@@ -106,6 +115,7 @@ pub struct VuPool {
 struct Thread {
     orders: mpsc::UnboundedSender<Order>,
     handle: JoinHandle<()>,
+    pulse: Arc<Pulse>,
 }
 
 impl VuPool {
@@ -130,12 +140,14 @@ impl VuPool {
                 .build()
                 .map_err(vm_error)?;
             let (orders, inbox) = mpsc::unbounded_channel();
+            let pulse = Arc::new(Pulse::default());
             let start = Start {
                 program: program.clone(),
                 settings: settings.clone(),
                 state: state.clone(),
                 options_json: options_json.clone(),
                 sink: sink.fork(),
+                pulse: pulse.clone(),
             };
             let handle = std::thread::Builder::new()
                 .name(format!("vu-worker-{number}"))
@@ -145,10 +157,15 @@ impl VuPool {
                     runtime.shutdown_background();
                 })
                 .map_err(vm_error)?;
-            threads.push(Thread { orders, handle });
+            threads.push(Thread {
+                orders,
+                handle,
+                pulse,
+            });
         }
         Ok(VuPool {
             workers: threads,
+            state,
             initialized: AtomicU32::new(0),
             next_sequence: AtomicU64::new(1),
         })
@@ -191,8 +208,11 @@ impl VuPool {
         let _ = worker.orders.send(order);
         Running {
             orders: worker.orders.clone(),
+            pulse: worker.pulse.clone(),
+            state: self.state.clone(),
             vu,
             sequence,
+            interrupted: AtomicBool::new(false),
             done: Some(is_done),
         }
     }
@@ -242,18 +262,19 @@ impl VuPool {
     }
 
     /// Cancels what still runs, drops every VU and hands over the last samples: the pool's ends of
-    /// the channel are closed when it returns. Only `call_handle_summary` and `stop` may follow.
+    /// the channel are closed when it returns, but for a worker that is stuck in a built-in call.
+    /// Only `call_handle_summary` and `stop` may follow.
     pub async fn drain(&self) {
         let mut answers = Vec::new();
         for worker in &self.workers {
             let (answer, answered) = oneshot::channel();
             if worker.orders.send(Order::Drain { answer }).is_ok() {
-                answers.push(answered);
+                answers.push((worker, answered));
             }
         }
-        for answered in answers {
+        for (worker, answered) in answers {
             // A worker that has ended has handed over its samples.
-            let _ = answered.await;
+            let _ = worker.pulse.unless_stuck(answered).await;
         }
     }
 
@@ -265,6 +286,10 @@ impl VuPool {
         }
         let joined = tokio::task::spawn_blocking(move || {
             for worker in self.workers {
+                // It ends with the process.
+                if worker.pulse.is_stuck() {
+                    continue;
+                }
                 if worker.handle.join().is_err() {
                     tracing::error!("a worker thread of the load engine panicked");
                 }
@@ -277,6 +302,7 @@ impl VuPool {
     async fn call(&self, call: Call, limit: Duration) -> Result<Returned, ScriptError> {
         let stop = CancellationToken::new();
         let _stops_when_dropped = stop.clone().drop_guard();
+        let what = call.function();
         let (answer, answered) = oneshot::channel();
         let order = Order::Call {
             call,
@@ -284,8 +310,13 @@ impl VuPool {
             stop,
             answer,
         };
-        send(&self.workers[0], order)?;
-        answered.await.map_err(|_| lost())?
+        let live = self.workers.iter().find(|w| !w.pulse.is_stuck());
+        send(live.ok_or_else(lost)?, order)?;
+        // The worker keeps the limit itself, unless the call holds its thread.
+        match tokio::time::timeout(limit + STUCK_AFTER, answered).await {
+            Ok(answered) => answered.map_err(|_| lost())?,
+            Err(_) => Err(ScriptError::Timeout { what, limit }),
+        }
     }
 
     fn place(&self, vu: VuId) -> usize {

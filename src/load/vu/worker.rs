@@ -22,6 +22,7 @@ use super::call::{self, Call, Returned};
 use super::coroutine::{Ended, Fiber, Suspender};
 use super::life::{self, Work};
 use super::pool::{Activation, VuId};
+use super::pulse::Pulse;
 use crate::load::client::{Dns, Tls};
 use crate::load::js::host::{Host, WorkerShared};
 use crate::load::js::{Program, ScriptError};
@@ -68,6 +69,7 @@ pub(super) struct Start {
     pub(super) state: Arc<RunState>,
     pub(super) options_json: Arc<str>,
     pub(super) sink: SampleSink,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// One VU as its worker sees it.
@@ -115,7 +117,10 @@ pub(super) fn run(
         shared,
         slots: HashMap::new(),
     };
-    LocalSet::new().block_on(runtime, worker.obey(orders));
+    let pulse = start.pulse;
+    let local = LocalSet::new();
+    local.spawn_local(async move { pulse.beat().await });
+    local.block_on(runtime, worker.obey(orders));
 }
 
 struct Worker {
