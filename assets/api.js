@@ -1,4 +1,4 @@
-// The public JSON API, as API.md describes it; the page has no private way in.
+// The public JSON API, as /openapi.json describes it; the page has no private way in.
 
 /** An answer that is an error, or no answer. */
 export class ApiError extends Error {

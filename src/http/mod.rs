@@ -1,6 +1,6 @@
 //! The HTTP contract: routes, guards, bodies, pushing, errors.
 //!
-//! What API.md says is kept here and nowhere else. Knows the domain (`relay`, `results`), never
+//! The HTTP contract is kept here and nowhere else. Knows the domain (`relay`, `results`), never
 //! SQL. A request runs: connection with its clocks (`accept`, `io`), table lookup and guards
 //! (`service`), the warp filter that reads the body and calls the handler (`filters`), answer.
 

@@ -37,7 +37,7 @@ pub(crate) enum RouteId {
     Asset,
 }
 
-/// Who may call a route, by the roles of API.md. In open mode everybody has every role.
+/// Who may call a route, by the roles of the HTTP contract. In open mode everybody has every role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Anybody, whatever the Host and Origin: what probes and containers ask.

@@ -1,4 +1,4 @@
-//! The runs API: what API.md says under "Load-test runs", and what the reporter makes of it.
+//! The runs API: the HTTP contract of load-test runs, and what the reporter makes of it.
 
 use std::io::{BufRead, BufReader, Write};
 
