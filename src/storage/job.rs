@@ -42,6 +42,11 @@ pub(super) enum Done {
 }
 
 impl Job {
+    /// Whether it adds messages.
+    pub(super) fn is_post(&self) -> bool {
+        matches!(self, Job::Put(..) | Job::PutAll(..))
+    }
+
     /// What the job weighs in the queue, in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {

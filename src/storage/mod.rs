@@ -276,7 +276,7 @@ impl Inner {
         }
         if shared.database_is_full() {
             return Err(JobError::Full {
-                what: "the database has its configured size",
+                what: writer::DATABASE_FULL,
             });
         }
         if shared.wal_is_full() {
@@ -370,13 +370,15 @@ impl Start {
 }
 
 /// The hard stop behind `database_bytes_max`: a reserve above it lets acknowledgements and deletes
-/// through when posts are refused already.
+/// through when posts are refused already. The batch that reaches the size may overshoot it by its
+/// own bytes and their index entries.
 fn limit_size(connection: &Connection, limits: &Limits) -> rusqlite::Result<()> {
     const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
     if limits.database_bytes_max == 0 {
         return Ok(());
     }
-    let pages = limits.database_bytes_max.saturating_add(RESERVE_BYTES) / u64::from(PAGE_BYTES);
+    let reserve = RESERVE_BYTES + 2 * limits.commit_bytes_max as u64;
+    let pages = limits.database_bytes_max.saturating_add(reserve) / u64::from(PAGE_BYTES);
     let pages = i64::try_from(pages).unwrap_or(i64::MAX);
     connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
 }

@@ -29,6 +29,7 @@ use super::retire::{self, Disk, Retired};
 use super::state::Shared;
 
 const DISK_FULL: &str = "the disk or the configured database size is full";
+pub(super) const DATABASE_FULL: &str = "the database has its configured size";
 
 pub(super) struct Writer {
     pub(super) connection: Connection,
@@ -93,7 +94,7 @@ impl Writer {
             }
             let ticks = batch.extract_if(.., |job| matches!(job, Job::Tick)).count();
             if !batch.is_empty() {
-                self.commit(std::mem::take(&mut batch));
+                self.commit_within_size(std::mem::take(&mut batch));
             }
             if self.shared.has_failed() {
                 return;
@@ -117,6 +118,25 @@ impl Writer {
             }
             rest.drain(..)
                 .for_each(|job| job.refuse(JobError::Unavailable));
+        }
+    }
+
+    /// Posts that were queued before the configured size was reached must not use up the reserve
+    /// that acknowledgements and deletes need.
+    fn commit_within_size(&mut self, mut batch: Vec<Job>) {
+        if self.shared.limits.database_bytes_max == 0 {
+            return self.commit(batch);
+        }
+        if self.shared.database_is_full() {
+            for post in batch.extract_if(.., |job| job.is_post()) {
+                post.refuse(JobError::Full {
+                    what: DATABASE_FULL,
+                });
+            }
+        }
+        if !batch.is_empty() {
+            self.commit(batch);
+            self.measure();
         }
     }
 
