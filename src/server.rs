@@ -100,7 +100,7 @@ impl Server {
                 source,
             })?;
         accept::serve(&app, listeners);
-        let opened = open(&lock, limits.clone(), metrics.clone()).await;
+        let opened = open(&lock, limits.clone(), metrics).await;
         let (storage, results) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -117,7 +117,7 @@ impl Server {
             limits = ?limits,
             "serving"
         );
-        let relay = Relay::new(storage.clone(), limits.clone(), metrics);
+        let relay = Relay::new(storage.clone());
         let stores = Stores {
             relay,
             results: results.clone(),

@@ -14,6 +14,7 @@ use tokio::process::Command;
 use super::relay::{self, announce, report, runtime};
 use super::{Coded, exit::Exit, say};
 use crate::config::PORT;
+use crate::load;
 use crate::server::{self, Server};
 use crate::shutdown;
 use crate::telemetry;
@@ -103,7 +104,7 @@ fn conclude(
         Some(Ok(code)) if exit => Ok(ExitCode::from(code)),
         Some(Err(error)) => Err(error),
         // Stopped by a signal before the run was over, as k6 says it.
-        None if exit => Ok(ExitCode::from(105)),
+        None if exit => Ok(ExitCode::from(load::exit::Exit::Signal as u8)),
         Some(Ok(_)) | None => Ok(Exit::Ok.into()),
     }
 }
@@ -135,7 +136,7 @@ async fn load(relay: SocketAddr, seconds: u32) -> anyhow::Result<u8> {
     Ok(status
         .code()
         .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(105))
+        .unwrap_or(load::exit::Exit::Signal as u8))
 }
 
 /// Storage opens beside the listener; the load must not meet 503.

@@ -11,10 +11,6 @@ mod hub;
 mod message;
 mod page;
 
-use std::sync::Arc;
-
-use crate::limits::Limits;
-use crate::metrics::Metrics;
 use crate::storage::{self, Storage};
 
 pub use hub::Watch;
@@ -65,8 +61,8 @@ pub enum Health {
 }
 
 impl Relay {
-    /// The limits and metrics are those that `storage` was opened with.
-    pub fn new(storage: Storage, _limits: Arc<Limits>, _metrics: Arc<Metrics>) -> Relay {
+    /// Limits and metrics are those that `storage` was opened with.
+    pub fn new(storage: Storage) -> Relay {
         let hub = hub::Hub::new();
         let listener = hub.clone();
         storage.on_commit(Box::new(move |rows| convert::publish(&listener, rows)));

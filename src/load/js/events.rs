@@ -131,7 +131,7 @@ pub(crate) fn drain<'js>(
         }
         let dispatch = || bridge.get::<_, Function<'js>>("dispatch");
         if let Some((id, performed)) = host.events.take_done() {
-            let answer: Value<'js> = performed.into_js_settled(ctx, host)?;
+            let answer: Value<'js> = performed.into_js_settled(ctx)?;
             dispatch()?.call::<_, ()>((id, answer))?;
         } else if let Some(id) = host.events.take_due() {
             dispatch()?.call::<_, ()>((id,))?;

@@ -53,7 +53,7 @@ fn request<'js>(
         .suspender
         .block_on(perform(host.clone(), spec))
         .map_err(|_| interrupted(ctx))?;
-    performed.into_js_or_throw(ctx, host)
+    performed.into_js_or_throw(ctx)
 }
 
 /// `batch` at a time, `batchPerHost` of them to one host.
@@ -92,7 +92,7 @@ fn batch<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, flats: &Array<'js>) -> rquickjs::
     let performed = host.suspender.block_on(all).map_err(|_| interrupted(ctx))?;
     let answers = Array::new(ctx.clone())?;
     for (index, one) in performed.into_iter().enumerate() {
-        answers.set(index, one.into_js_or_throw(ctx, host)?)?;
+        answers.set(index, one.into_js_or_throw(ctx)?)?;
     }
     answers.into_js(ctx)
 }

@@ -10,7 +10,6 @@ use rquickjs::{Array, ArrayBuffer, Ctx, Exception, IntoJs, Object, Value};
 use super::perform::milliseconds;
 use super::spec::{BodyType, Spec};
 use crate::load::client::{Answer, Failure};
-use crate::load::js::host::Host;
 use crate::load::metrics::Timings;
 
 /// What came of a request.
@@ -100,31 +99,23 @@ impl Performed {
     }
 
     /// For a blocking call: a failure throws where the script asked for that.
-    pub(super) fn into_js_or_throw<'js>(
-        self,
-        ctx: &Ctx<'js>,
-        host: &Host,
-    ) -> rquickjs::Result<Value<'js>> {
-        match self.refusal(host) {
+    pub(super) fn into_js_or_throw<'js>(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
+        match self.refusal() {
             Some(text) => Err(Exception::throw_message(ctx, &text)),
             None => self.into_js(ctx),
         }
     }
 
     /// For a promise: the answer, or the error that it is rejected with.
-    pub(crate) fn into_js_settled<'js>(
-        self,
-        ctx: &Ctx<'js>,
-        host: &Host,
-    ) -> rquickjs::Result<Value<'js>> {
-        match self.refusal(host) {
+    pub(crate) fn into_js_settled<'js>(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
+        match self.refusal() {
             Some(text) => Exception::from_message(ctx.clone(), &text)?.into_js(ctx),
             None => self.into_js(ctx),
         }
     }
 
     /// Says a failure in the log; gives its text where it must throw.
-    fn refusal(&self, _host: &Host) -> Option<String> {
+    fn refusal(&self) -> Option<String> {
         match &self.outcome {
             Ok(answer) if answer.status == 101 => {
                 Some("unsupported response status: 101 Switching Protocols".to_owned())
