@@ -15,10 +15,25 @@ use rquickjs::{Ctx, Function, Object, Value};
 use tokio::task::AbortHandle;
 
 use super::host::Host;
-use super::modules::http::Performed;
+
+/// What an operation outside of JavaScript came to.
+pub(crate) trait Completion {
+    /// The value that its promise or listener gets; an `Error` object rejects the promise.
+    ///
+    /// # Errors
+    /// The VM has no memory for the value.
+    fn settle<'js>(self: Box<Self>, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>>;
+}
 
 /// A timer's place in time; the number keeps equal times in order.
 type Due = (Instant, u64);
+
+struct Done {
+    id: u32,
+    completion: Box<dyn Completion>,
+    /// Nothing more comes from this operation.
+    last: bool,
+}
 
 #[derive(Default)]
 pub(crate) struct Events {
@@ -27,7 +42,7 @@ pub(crate) struct Events {
     next_number: Cell<u64>,
     /// Something has begun since [`Events::forget`]: the script's side has callbacks to forget.
     used: Cell<bool>,
-    done: RefCell<VecDeque<(u32, Performed)>>,
+    done: RefCell<VecDeque<Done>>,
     running: RefCell<HashMap<u32, AbortHandle>>,
 }
 
@@ -52,9 +67,23 @@ impl Events {
         self.running.borrow_mut().insert(id, operation);
     }
 
-    /// Called by the operation's task; the caller wakes the VU.
-    pub(crate) fn complete(&self, id: u32, performed: Performed) {
-        self.done.borrow_mut().push_back((id, performed));
+    /// Called by the operation's task as its last act; the caller wakes the VU.
+    pub(crate) fn complete(&self, id: u32, completion: Box<dyn Completion>) {
+        self.done.borrow_mut().push_back(Done {
+            id,
+            completion,
+            last: true,
+        });
+    }
+
+    /// One event of an operation that goes on (a message on a socket); the caller wakes the VU and
+    /// bounds how many it leaves here.
+    pub(crate) fn deliver(&self, id: u32, completion: Box<dyn Completion>) {
+        self.done.borrow_mut().push_back(Done {
+            id,
+            completion,
+            last: false,
+        });
     }
 
     /// Drops everything pending, operations included; returns whether there was anything since
@@ -72,9 +101,11 @@ impl Events {
         true
     }
 
-    fn take_done(&self) -> Option<(u32, Performed)> {
+    fn take_done(&self) -> Option<Done> {
         let done = self.done.borrow_mut().pop_front()?;
-        self.running.borrow_mut().remove(&done.0);
+        if done.last {
+            self.running.borrow_mut().remove(&done.id);
+        }
         Some(done)
     }
 
@@ -130,9 +161,9 @@ pub(crate) fn drain<'js>(
             return Ok(());
         }
         let dispatch = || bridge.get::<_, Function<'js>>("dispatch");
-        if let Some((id, performed)) = host.events.take_done() {
-            let answer: Value<'js> = performed.into_js_settled(ctx)?;
-            dispatch()?.call::<_, ()>((id, answer))?;
+        if let Some(done) = host.events.take_done() {
+            let value = done.completion.settle(ctx)?;
+            dispatch()?.call::<_, ()>((done.id, value, done.last))?;
         } else if let Some(id) = host.events.take_due() {
             dispatch()?.call::<_, ()>((id,))?;
         } else if host.events.is_idle() || host.suspender.block_on(host.events.changed()).is_err() {

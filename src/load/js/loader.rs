@@ -83,7 +83,7 @@ pub(crate) fn module<'js>(
     if let Some(bytecode) = library.module(name) {
         return ffi::load_bytecode(ctx, &bytecode);
     }
-    if library.is_sealed() {
+    if library.is_sealed() && !is_builtin(name) {
         let text = format!("the module {name:?} was not imported when the script was first loaded");
         return Err(refuse(ctx, &text));
     }
@@ -99,6 +99,7 @@ pub(crate) fn module<'js>(
     Ok(module)
 }
 
+/// Whether a module is one of ours.
 fn is_builtin(name: &str) -> bool {
     SOURCES.iter().any(|(known, _)| *known == name)
 }

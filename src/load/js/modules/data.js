@@ -1,5 +1,7 @@
 // The module `k6/data`: arrays that all VUs share, element by element as JSON.
-import { host } from 'dchat:host';
+import { host as shared } from 'dchat:host';
+
+const host = shared.part('data');
 
 function deepFreeze(value) {
   if (value !== null && typeof value === 'object') {

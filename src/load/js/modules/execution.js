@@ -1,5 +1,7 @@
 // The module `k6/execution`: what the run, the scenario and the VU know about themselves.
-import { host } from 'dchat:host';
+import { host as shared } from 'dchat:host';
+
+const host = shared.part('execution');
 
 const getters = (names) =>
   Object.defineProperties(

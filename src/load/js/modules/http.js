@@ -1,6 +1,8 @@
 // The module `k6/http`. Requests go out in Rust (load::js::modules::http); what stands here turns
 // arguments into one flat call and the flat answer into a Response.
-import { host } from 'dchat:host';
+import { host as shared } from 'dchat:host';
+
+const host = shared.part('http');
 
 // Ranges of statuses that count as success; undefined: 200 to 399; null: nothing is counted.
 let callback;
@@ -327,7 +329,7 @@ export const options = (address, body, params) => send('OPTIONS', address, body,
 export function asyncRequest(method, address, body, params) {
   try {
     const flat = flatten(String(method).toUpperCase(), address, body, params);
-    return host.pending((id) => host.requestAsync(id, flat)).then((answer) => new Response(answer, flat));
+    return shared.pending((id) => host.requestAsync(id, flat)).then((answer) => new Response(answer, flat));
   } catch (error) {
     return Promise.reject(error);
   }

@@ -12,15 +12,14 @@ use std::rc::Rc;
 use futures_util::stream::{self, StreamExt};
 use rquickjs::{Array, ArrayBuffer, Ctx, Exception, IntoJs, Object, Value};
 
-pub(crate) use self::answer::Performed;
-
 use self::perform::perform;
 use self::spec::Spec;
-use super::{interrupted, must_run, set};
+use super::{cookies, interrupted, must_run, set};
 use crate::load::js::ffi::buffer_bytes;
 use crate::load::js::host::Host;
 
 pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
+    cookies::install(bridge, host)?;
     let vm = host.clone();
     set(bridge, "request", move |ctx: Ctx<'js>, flat: Array<'js>| {
         request(&ctx, &vm, &flat)
@@ -104,7 +103,7 @@ fn begin<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, id: u32, flat: &Array<'js>) -> rq
     let vm = host.clone();
     let task = tokio::task::spawn_local(async move {
         let performed = perform(vm.clone(), spec).await;
-        vm.events.complete(id, performed);
+        vm.events.complete(id, Box::new(performed));
         vm.suspender.wake();
     });
     host.events.begin(id, task.abort_handle());

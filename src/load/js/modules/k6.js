@@ -1,5 +1,7 @@
 // The module `k6`.
-import { host } from 'dchat:host';
+import { host as shared } from 'dchat:host';
+
+const host = shared.part('k6');
 
 export function check(value, sets, tags) {
   if (sets === null || typeof sets !== 'object') throw new TypeError('check() needs an object of checks');

@@ -1,5 +1,7 @@
 // The module `k6/metrics`.
-import { host } from 'dchat:host';
+import { host as shared } from 'dchat:host';
+
+const host = shared.part('metrics');
 
 class Metric {
   constructor(kind, name, isTime) {

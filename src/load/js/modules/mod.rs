@@ -15,13 +15,14 @@ use rquickjs::function::IntoJsFunc;
 use rquickjs::{Ctx, Exception, Function, Object, Value};
 
 use super::host::Host;
+use super::loader;
 use super::tagging::OwnTags;
 
 /// The first module of every VM: makes the globals, and gives the bridge to the others. Only they
 /// can import it.
 pub(crate) const PRELUDE: (&str, &str) = ("dchat:host", include_str!("prelude.js"));
 /// Name and source of what scripts can import. One that is not imported costs a VU nothing.
-pub(crate) const SOURCES: [(&str, &str); 5] = [
+pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("k6", include_str!("k6.js")),
     ("k6/metrics", include_str!("metrics.js")),
     ("k6/data", include_str!("data.js")),
@@ -31,17 +32,50 @@ pub(crate) const SOURCES: [(&str, &str); 5] = [
 /// Where the prelude finds the bridge while it is evaluated; gone before the script runs.
 pub(crate) const BRIDGE: &str = "__host";
 
-/// The host functions of all modules.
+/// Puts the host functions of one module into an object.
+type Install = for<'js> fn(&Object<'js>, &Rc<Host>) -> rquickjs::Result<()>;
+
+/// What modules of ours ask for by `host.part(name)` when they are first evaluated.
+const PARTS: &[(&str, Install)] = &[
+    ("k6", k6::install),
+    ("metrics", metrics::install),
+    ("data", data::install),
+    ("execution", execution::install),
+    ("http", http::install),
+];
+
+/// The host functions that every VM has: console, timers, and the way to the other parts.
 pub(crate) fn bridge<'js>(ctx: &Ctx<'js>, host: &Rc<Host>) -> rquickjs::Result<Object<'js>> {
     let bridge = Object::new(ctx.clone())?;
     console::install(&bridge, host)?;
-    k6::install(&bridge, host)?;
-    metrics::install(&bridge, host)?;
-    data::install(&bridge, host)?;
-    execution::install(&bridge, host)?;
-    http::install(&bridge, host)?;
-    cookies::install(&bridge, host)?;
+    let vm = host.clone();
+    set(&bridge, "part", move |ctx: Ctx<'js>, name: String| {
+        part(&ctx, &vm, &name)
+    })?;
+    let vm = host.clone();
+    set(&bridge, "load", move |ctx: Ctx<'js>, name: String| {
+        load(&ctx, &vm, &name)
+    })?;
     Ok(bridge)
+}
+
+fn part<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, name: &str) -> rquickjs::Result<Object<'js>> {
+    let found = PARTS.iter().find(|(known, _)| *known == name);
+    let (_, install) = found.expect("modules of ours ask for parts that are there");
+    let functions = Object::new(ctx.clone())?;
+    install(&functions, host)?;
+    Ok(functions)
+}
+
+/// The namespace of a module of ours, evaluated at once: for globals that few scripts use, which
+/// the prelude makes at the first look.
+fn load<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, name: &str) -> rquickjs::Result<Object<'js>> {
+    let found = SOURCES.iter().find(|(known, _)| *known == name);
+    let (_, source) = found.expect("globals stand in modules that are there");
+    let module = loader::module(ctx, &host.library, name, || Ok((*source).into()))?;
+    let (module, evaluated) = module.eval()?;
+    evaluated.finish::<()>()?;
+    module.namespace()
 }
 
 /// Sets one host function.

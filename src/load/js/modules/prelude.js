@@ -82,13 +82,36 @@ host.pending = (begin) =>
     begin(id);
   });
 
-// Called by the event loop for each timer that is due and each operation that is done.
-host.dispatch = (id, result) => {
+// Calls `listener` with each event that Rust delivers for its id, until the last one.
+host.listen = (listener, begin) => {
+  const id = nextId++;
+  callbacks.set(id, { run: listener, repeat: null });
+  begin(id);
+  return id;
+};
+
+// Called by the event loop for each timer that is due and each event of an operation; `last` is
+// false where more of them may come.
+host.dispatch = (id, result, last) => {
   const entry = callbacks.get(id);
   if (entry === undefined) return;
-  if (entry.repeat === null) callbacks.delete(id);
-  else host.timer(id, entry.repeat);
-  entry.run(result);
+  if (entry.repeat !== null) host.timer(id, entry.repeat);
+  else if (last !== false) callbacks.delete(id);
+  entry.run(result, last);
+};
+
+// Globals that few scripts use are made at the first look; `load` gives their module's namespace.
+host.lazy = (names, module) => {
+  for (const name of names) {
+    const settle = (value) =>
+      Object.defineProperty(globalThis, name, { value, writable: true, enumerable: false, configurable: true });
+    Object.defineProperty(globalThis, name, {
+      get: () => settle(host.load(module)[name])[name],
+      set: settle,
+      enumerable: false,
+      configurable: true,
+    });
+  }
 };
 // An iteration that was cut off leaves nothing behind for the next one.
 host.forget = () => callbacks.clear();

@@ -10,6 +10,7 @@ use rquickjs::{Array, ArrayBuffer, Ctx, Exception, IntoJs, Object, Value};
 use super::perform::milliseconds;
 use super::spec::{BodyType, Spec};
 use crate::load::client::{Answer, Failure};
+use crate::load::js::events::Completion;
 use crate::load::metrics::Timings;
 
 /// What came of a request.
@@ -62,6 +63,15 @@ impl SetCookie {
     }
 }
 
+impl Completion for Performed {
+    fn settle<'js>(self: Box<Self>, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
+        match self.refusal() {
+            Some(text) => Exception::from_message(ctx.clone(), &text)?.into_js(ctx),
+            None => (*self).into_js(ctx),
+        }
+    }
+}
+
 impl Performed {
     pub(super) fn answered(
         spec: &Spec,
@@ -102,14 +112,6 @@ impl Performed {
     pub(super) fn into_js_or_throw<'js>(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
         match self.refusal() {
             Some(text) => Err(Exception::throw_message(ctx, &text)),
-            None => self.into_js(ctx),
-        }
-    }
-
-    /// For a promise: the answer, or the error that it is rejected with.
-    pub(crate) fn into_js_settled<'js>(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
-        match self.refusal() {
-            Some(text) => Exception::from_message(ctx.clone(), &text)?.into_js(ctx),
             None => self.into_js(ctx),
         }
     }
