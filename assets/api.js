@@ -1,4 +1,11 @@
-// The public JSON API, as /openapi.json describes it; the page has no private way in.
+// The public JSON API, as /openapi.json describes it; the page has no private way in. A report
+// that was saved to disk carries the answers inside, and asks nobody.
+
+/** @type {{run: any, series: any}|null} */
+const stored = JSON.parse(document.getElementById("stored-run")?.textContent ?? "null");
+
+/** The run of a saved report; null on a relay's page. @type {string|null} */
+export const storedRun = stored?.run.run_id ?? null;
 
 /** An answer that is an error, or no answer. */
 export class ApiError extends Error {
@@ -35,14 +42,18 @@ const at = (runId) => `/api/v1/runs/${encodeURIComponent(runId)}`;
 export const listRuns = (query, signal) => get(`/api/v1/runs?${query}`, signal);
 
 /** @param {string} runId @param {AbortSignal} [signal] */
-export const getRun = (runId, signal) => get(at(runId), signal);
+export const getRun = async (runId, signal) => stored?.run ?? get(at(runId), signal);
 
 /**
  * @param {string} runId
  * @param {{metric: string, tags?: object, from?: number, to?: number, step?: number}} asked
  * @param {AbortSignal} [signal]
  */
-export function getSeries(runId, asked, signal) {
+export async function getSeries(runId, asked, signal) {
+  if (stored) {
+    const wanted = asked.metric.split(",");
+    return { ...stored.series, metrics: stored.series.metrics.filter((one) => wanted.includes(one.metric)) };
+  }
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(asked)) {
     if (value !== undefined)

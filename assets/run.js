@@ -1,6 +1,6 @@
 // One run: verdict, charts, thresholds, checks, details; the same page while it goes on and after.
 
-import { getRun, getSeries, runEvents } from "./api.js";
+import { getRun, getSeries, runEvents, storedRun } from "./api.js";
 import { Cursor, TimeChart } from "./chart.js";
 import { el, replace } from "./dom.js";
 import { address, duration, milliseconds, number, percent, when } from "./format.js";
@@ -130,6 +130,7 @@ class RunPage {
     const json = (value) => JSON.stringify(value, null, 2);
     replace(
       this.details,
+      downloads(run),
       run.script?.text ? block(`Script ${run.script.name ?? ""}`, run.script.text) : null,
       run.options ? block("Options", json(run.options)) : null,
       run.host ? block("Load generator", json(run.host)) : null,
@@ -246,9 +247,16 @@ class RunPage {
 }
 
 /** Whether more may come. */
-const isOpen = (run) => run.state === "running" || run.state === "lost";
+const isOpen = (run) => !storedRun && (run.state === "running" || run.state === "lost");
 
-const back = () => el("p", { class: "back" }, el("a", { href: "/", "data-view": true }, "← Runs"));
+const back = () =>
+  storedRun ? null : el("p", { class: "back" }, el("a", { href: "/", "data-view": true }, "← Runs"));
+
+/** What a run can be saved as. */
+const downloads = (run) =>
+  storedRun
+    ? null
+    : el("p", {}, el("a", { href: `/api/v1/runs/${encodeURIComponent(run.run_id)}/report.html` }, "Download as a page"));
 
 function heading(run) {
   const end = run.finished_at ?? run.seen_at;

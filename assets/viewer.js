@@ -1,8 +1,9 @@
 // The results viewer: picks the view that the URL names and keeps links inside the page.
 //
-// The URL is the whole state: `/` is the list (`q`, `tag`, `before`), `/?run=ID` one run. A view is
+// A saved report is one run. Else the URL is the whole state: `/` is the list (`q`, `tag`, `before`), `/?run=ID` one run. A view is
 // a function that fills an element and gives back what ends it (timers, streams, requests).
 
+import { storedRun } from "./api.js";
 import { showRun } from "./run.js";
 import { showRuns } from "./runs.js";
 
@@ -13,7 +14,7 @@ let leave = null;
 function show() {
   leave?.();
   const query = new URLSearchParams(location.search);
-  const runId = query.get("run");
+  const runId = storedRun ?? query.get("run");
   for (const link of document.querySelectorAll("nav a")) {
     if (runId) link.removeAttribute("aria-current");
     else link.setAttribute("aria-current", "page");

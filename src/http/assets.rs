@@ -35,6 +35,16 @@ pub(crate) fn asset(call: &Call) -> Result<Response, ApiError> {
     file(call, call.parameter())
 }
 
+/// The names of all files.
+pub(crate) fn names() -> impl Iterator<Item = String> {
+    Assets::iter().map(|name| name.into_owned())
+}
+
+/// A file as text; `None` where there is no such file.
+pub(crate) fn text(name: &str) -> Option<String> {
+    String::from_utf8(Assets::get(name)?.data.into_owned()).ok()
+}
+
 fn file(call: &Call, name: &str) -> Result<Response, ApiError> {
     let path = || format!("/assets/{name}");
     // Debug builds read from disk: no name may lead out of the directory.

@@ -62,6 +62,8 @@ async fn handle(
         RouteId::ListRuns => results::list(app.results()?, call).await,
         RouteId::GetRun => results::one(app.results()?, call).await,
         RouteId::RunSeries => results::series(app.results()?, call).await,
+        RouteId::ControlRun => results::control(app.results()?, call, body).await,
+        RouteId::RunReport => results::report(app.results()?, call).await,
         RouteId::RunEvents => results::events(app.results()?, call, &app.stop).await,
         RouteId::DeleteRun => results::delete(app.results()?, call).await,
         RouteId::Health => Ok(about::health(app)),

@@ -215,6 +215,15 @@ fn documented(id: RouteId) -> Documented {
             Answer::object("stored"),
         ),
         RouteId::FinishRun => plain("End a run with its summary", Answer::object("ended")),
+        RouteId::ControlRun => sent(
+            "Change a run that goes on: one of stop, vus, rate; 409 where it has no such knob",
+            json!({"type": "object", "properties": {"stop": {"type": "boolean"}, "vus": {"type": "integer"}, "rate": {"type": "number"}}}),
+            Answer::object("the order, which the run takes along with its next samples"),
+        ),
+        RouteId::RunReport => plain(
+            "One run as a page that needs no server",
+            Answer::of_type("text/html", "the report"),
+        ),
         RouteId::ImportRun => plain("Import runs, one call a line", Answer::object("imported")),
         RouteId::ListRuns => asked(
             "Runs, newest first",

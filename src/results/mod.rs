@@ -6,6 +6,7 @@
 //! Architecture invariant: nothing here touches messages; a run is recorded only because somebody
 //! sent it over the wire.
 
+mod control;
 mod figures;
 mod live;
 mod run;
@@ -22,6 +23,7 @@ use crate::storage::runs::{Clock, NewBatch, NewEnd, NewPoint, NewRun, Point, Run
 use crate::storage::runs::{RunsStore, Taken};
 
 pub use crate::storage::runs::Error;
+pub use control::Order;
 pub use figures::Totals;
 pub use live::{Change, Watch};
 pub use run::{ClientTime, End, LOST_AFTER, Registration, Run, RunId, State, Tags};
@@ -36,6 +38,7 @@ use verdict::{Status, Verdict};
 pub struct Results {
     store: RunsStore,
     live: Arc<live::Live>,
+    orders: Arc<control::Orders>,
     clock: Clock,
 }
 
@@ -77,6 +80,15 @@ pub struct WholeRun {
     pub verdict: Verdict,
 }
 
+/// Why an order makes no sense for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It has ended.
+    Over,
+    /// None of its scenarios has one of these executors.
+    NoKnob(&'static [&'static str]),
+}
+
 impl Results {
     /// Opens or creates `runs.db` in `dir`, whose lock the caller holds. Blocks.
     ///
@@ -98,6 +110,7 @@ impl Results {
         Ok(Results {
             store: RunsStore::open(dir, limits, clock)?,
             live: Arc::new(live::Live::new()),
+            orders: Arc::default(),
             clock,
         })
     }
@@ -160,12 +173,39 @@ impl Results {
             finished: with_totals(end.document, end.totals.as_ref()),
         };
         self.store.finish(run_id.text(), row).await?;
+        self.orders.forget(run_id);
         self.live.publish(Change::of_run(run_id.clone()));
         Ok(())
     }
 
+    /// Leaves an order for a run that goes on; its next batch of samples takes it along.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], or [`Refused`] inside if the run has no such knob.
+    pub async fn order(&self, run_id: &RunId, order: Order) -> Result<Result<(), Refused>, Error> {
+        let row = self.row(run_id).await?;
+        if row.finished_at_ms.is_some() {
+            return Ok(Err(Refused::Over));
+        }
+        if let Some(executors) = order.executors() {
+            let document = self.store.document(row.run_key).await?;
+            let registered = document.ok_or(Error::NotFound)?.registered;
+            if !executors_in(&registered).any(|given| executors.contains(&given.as_str())) {
+                return Ok(Err(Refused::NoKnob(executors)));
+            }
+        }
+        self.orders.add(run_id, order);
+        Ok(Ok(()))
+    }
+
+    /// Orders that go back with the answer to a batch.
+    pub fn orders(&self, run_id: &RunId, source: &str, batch: u64) -> Vec<Order> {
+        self.orders.take(run_id, source, batch)
+    }
+
     pub async fn delete(&self, run_id: &RunId) -> Result<(), Error> {
         self.store.delete(run_id.text()).await?;
+        self.orders.forget(run_id);
         self.live.publish(Change::of_run(run_id.clone()));
         Ok(())
     }
@@ -376,6 +416,19 @@ fn totals_in(document: &str) -> Option<Totals> {
         figures: Option<Totals>,
     }
     serde_json::from_str::<End>(document).ok()?.figures
+}
+
+/// Executors of the scenarios that a run has registered.
+fn executors_in(registered: &str) -> impl Iterator<Item = String> + use<> {
+    let document: serde_json::Value = serde_json::from_str(registered).unwrap_or_default();
+    let scenarios = document["options"]["scenarios"].as_object().cloned();
+    let executor = |(_, scenario): (String, serde_json::Value)| {
+        scenario["executor"].as_str().map(str::to_owned)
+    };
+    scenarios
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(executor)
 }
 
 fn contains(tags: &Tags, wanted: &Tags) -> bool {

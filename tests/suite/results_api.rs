@@ -489,3 +489,54 @@ fn relay_that_is_lost_during_the_run_costs_nothing() {
         .any(|name| name.starts_with("dchat-run-") && name.ends_with(".ndjson"));
     assert!(written, "{}", run.stderr());
 }
+
+#[test]
+fn orders_travel_back_with_the_next_samples_and_only_where_there_is_a_knob() {
+    let relay = Relay::start();
+    let run = SentRun::register(&relay, RUN_A, "ordered");
+    let control = format!("/api/v1/runs/{RUN_A}/control");
+    // Registered without a scenario that could follow them.
+    for order in [json!({"vus": 5}), json!({"rate": 10})] {
+        relay.post(&control, &order).refused(409, "CONFLICT");
+    }
+    let scenarios = json!({"run_id": RUN_B, "options": {"scenarios": {
+        "a": {"executor": "ramping-vus"}, "b": {"executor": "shared-iterations"}}}});
+    relay.post("/api/v1/runs", &scenarios).expect(200);
+    let ramping = format!("/api/v1/runs/{RUN_B}/control");
+    relay.post(&ramping, &json!({"vus": 5})).expect(200);
+    relay
+        .post(&ramping, &json!({"rate": 5}))
+        .refused(409, "CONFLICT");
+    relay.post(&control, &json!({"stop": true})).expect(200);
+    for bad in [
+        json!({}),
+        json!({"stop": false}),
+        json!({"vus": -1}),
+        json!({"vus": 1.5}),
+        json!({"rate": "fast"}),
+        json!({"stop": true, "vus": 1}),
+        json!({"pause": true}),
+    ] {
+        relay.post(&control, &bad).refused(400, "INVALID_RUN");
+    }
+    assert_eq!(
+        run.send(&relay, 1, run.points())["control"],
+        json!([{"stop": true}])
+    );
+    // The same batch again: its answer may have been lost.
+    assert_eq!(
+        run.send(&relay, 1, run.points())["control"],
+        json!([{"stop": true}])
+    );
+    assert_eq!(run.send(&relay, 2, vec![])["control"], json!([]));
+    run.finish(&relay, 103);
+    relay
+        .post(&control, &json!({"stop": true}))
+        .refused(409, "CONFLICT");
+    relay
+        .post(
+            "/api/v1/runs/0190a5b2-0000-7000-8000-00000000ffff/control",
+            &json!({"stop": true}),
+        )
+        .refused(404, "RUN_NOT_FOUND");
+}

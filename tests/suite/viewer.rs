@@ -112,6 +112,41 @@ fn run_page_shows_verdict_charts_thresholds_and_checks() {
 }
 
 #[test]
+fn saved_report_opens_from_disk_with_everything_inside() {
+    let relay = Relay::start();
+    let run = SentRun::register(&relay, RUN_A, "</script><img src=x onerror=alert(1)>");
+    run.send(&relay, 1, run.points());
+    run.finish(&relay, 0);
+    let report = relay
+        .get(&format!("/api/v1/runs/{RUN_A}/report.html"))
+        .expect(200);
+    let disposition = report.header("content-disposition").unwrap_or_default();
+    assert!(disposition.contains("attachment"), "{disposition}");
+    drop(relay);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.html");
+    std::fs::write(&file, report.text()).unwrap();
+    let (page, console) = browse_url(&format!("file://{}", file.display()));
+    assert!(console.is_empty(), "{console:?}");
+    let shown = &page[page.find("<body").unwrap()..];
+    for part in [
+        "Verdict",
+        "Virtual users",
+        "p99",
+        "is &lt;b&gt;fine&lt;/b&gt;",
+        "// the script",
+    ] {
+        assert!(shown.contains(part), "{part:?} in {shown}");
+    }
+    assert!(
+        shown.contains("&lt;/script&gt;&lt;img src=x onerror=alert(1)&gt;"),
+        "{shown}"
+    );
+    assert!(!shown.contains("<img src=\"x\""), "{shown}");
+    assert_eq!(shown.matches("<path class=\"line").count(), 6, "{shown}");
+}
+
+#[test]
 fn missing_run_is_an_error_state() {
     let relay = Relay::start();
     // The browser itself reports the 404 of the fetch; nothing else may be said.
@@ -137,10 +172,15 @@ fn dom(relay: &Relay, path: &str) -> String {
 /// The DOM, and what was written to the console (errors, CSP violations, logs).
 #[track_caller]
 fn browse(relay: &Relay, path: &str) -> (String, Vec<String>) {
+    browse_url(&format!("{}{path}", relay.url()))
+}
+
+#[track_caller]
+fn browse_url(url: &str) -> (String, Vec<String>) {
     let profile = tempfile::tempdir().unwrap();
     let finished = chromium(profile.path())
         .arg("--dump-dom")
-        .arg(format!("{}{path}", relay.url()))
+        .arg(url)
         .run()
         .expect(0);
     let console = finished

@@ -1,12 +1,14 @@
-//! The runs API: registering, samples, end, list, one run, series, events, import, delete.
+//! The runs API: registering, samples, control, end, list, one run, series, events, report,
+//! import, delete.
 //!
 //! Knows the JSON of reporters and of the page (`wire`, `answer`), never SQL. Traffic of these
-//! routes counts in none of the message metrics. Run control, pins, comparison and downloads are
-//! not here yet; `samples` already answers with the (empty) list of control orders.
+//! routes counts in none of the message metrics. Pins, comparison and most downloads are not here
+//! yet.
 
 mod answer;
 mod events;
 mod import;
+mod report;
 mod wire;
 
 use bytes::Bytes;
@@ -15,10 +17,13 @@ use serde_json::json;
 use crate::http::call::Call;
 use crate::http::error::ApiError;
 use crate::http::reply::{self, Response};
-use crate::results::{self, Before, ListQuery, Results, RunId, STEPS_MAX, SeriesQuery, Tags};
+use crate::results::{
+    self, Before, ListQuery, Refused, Results, RunId, STEPS_MAX, SeriesQuery, Tags,
+};
 
 pub(crate) use events::events;
 pub(crate) use import::import;
+pub(crate) use report::report;
 
 /// Runs of one page of the list at most, and where the query names no limit.
 const RUNS_MAX: i64 = 500;
@@ -53,6 +58,7 @@ pub(crate) async fn push_samples(
     let run_id = run_id(call)?;
     let batch = wire::batch(run_id.clone(), wire::object(&body)?)?;
     let points = batch.samples.len();
+    let (source, number) = (batch.source.clone(), batch.batch);
     let stored = results
         .add(batch)
         .await
@@ -61,8 +67,37 @@ pub(crate) async fn push_samples(
         "run_id": run_id.as_str(),
         "points": points,
         "duplicate": !stored,
-        "control": [],
+        "control": results.orders(&run_id, &source, number).into_iter().map(wire::order_json).collect::<Vec<_>>(),
     })))
+}
+
+/// `POST /api/v1/runs/{id}/control`
+pub(crate) async fn control(
+    results: &Results,
+    call: &Call,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let run_id = run_id(call)?;
+    let order = wire::order(&wire::object(&body)?)?;
+    let taken = results
+        .order(&run_id, order)
+        .await
+        .map_err(|error| refused(error, run_id.as_str()))?;
+    match taken {
+        Ok(()) => Ok(reply::json(&json!({
+            "run_id": run_id.as_str(),
+            "control": wire::order_json(order),
+        }))),
+        Err(Refused::Over) => Err(ApiError::conflict(format!(
+            "run {} has ended",
+            run_id.as_str()
+        ))),
+        Err(Refused::NoKnob(executors)) => Err(ApiError::conflict(format!(
+            "no scenario of run {} can be changed so; {} can",
+            run_id.as_str(),
+            executors.join(" and ")
+        ))),
+    }
 }
 
 /// `POST /api/v1/runs/{id}/finish`

@@ -2,12 +2,14 @@
 //! invalid. Every refusal names its field and the rule.
 
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::histogram::Histogram;
 use crate::http::error::ApiError;
 use crate::limits::SAMPLE_POINTS_MAX;
-use crate::results::{Batch, ClientTime, End, Kind, Registration, RunId, Sample, Tags, Totals};
+use crate::results::{
+    Batch, ClientTime, End, Kind, Order, Registration, RunId, Sample, Tags, Totals,
+};
 
 /// Longest name of a run, a source, a metric or a tag, in scalars.
 const NAME_MAX: usize = 256;
@@ -17,6 +19,10 @@ const VALUE_MAX: usize = 2_048;
 const TAGS_MAX: usize = 64;
 /// Latest second that a point may be of: beyond it, it is milliseconds.
 const SECOND_MAX: i64 = 9_999_999_999;
+
+/// Most VUs and highest rate that an order may ask for: what scripts may ask for.
+const VUS_MAX: u32 = 200_000;
+const RATE_MAX: f64 = 1e9;
 
 type Object = Map<String, Value>;
 
@@ -89,6 +95,41 @@ pub(super) fn batch(run_id: RunId, mut object: Object) -> Result<Batch, ApiError
         batch: batch as u64,
         samples: samples.collect::<Result<_, _>>()?,
     })
+}
+
+/// `{"stop":true}`, `{"vus":n}` or `{"rate":n}`.
+pub(super) fn order(object: &Object) -> Result<Order, ApiError> {
+    let rule = "the body must be one of {\"stop\":true}, {\"vus\":n} and {\"rate\":n}";
+    let mut given = object.iter();
+    let (Some((key, value)), None) = (given.next(), given.next()) else {
+        return Err(ApiError::invalid_run("body", rule));
+    };
+    match (key.as_str(), value) {
+        ("stop", Value::Bool(true)) => Ok(Order::Stop),
+        ("vus", value) => match value.as_u64() {
+            Some(vus) if vus <= u64::from(VUS_MAX) => Ok(Order::Vus(vus as u32)),
+            _ => {
+                let rule = format!("vus must be a whole number from 0 to {VUS_MAX}");
+                Err(ApiError::invalid_run("vus", rule))
+            }
+        },
+        ("rate", value) => match value.as_f64() {
+            Some(rate) if (0.0..=RATE_MAX).contains(&rate) => Ok(Order::Rate(rate)),
+            _ => {
+                let rule = format!("rate must be a number from 0 to {RATE_MAX}");
+                Err(ApiError::invalid_run("rate", rule))
+            }
+        },
+        _ => Err(ApiError::invalid_run("body", rule)),
+    }
+}
+
+pub(super) fn order_json(order: Order) -> Value {
+    match order {
+        Order::Stop => json!({"stop": true}),
+        Order::Vus(vus) => json!({"vus": vus}),
+        Order::Rate(rate) => json!({"rate": rate}),
+    }
 }
 
 /// `{"exit_code","abort","failure","summary","thresholds","checks","figures","target",
