@@ -2,6 +2,7 @@
 //!
 //! The summary goes to stdout, everything else to stderr.
 
+mod dashboard;
 mod flags;
 mod progress;
 mod report;
@@ -10,12 +11,14 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 
 pub use self::flags::Args;
 
+use self::dashboard::{Dashboard, Wanted};
 use self::progress::LiveLine;
 
 use super::Coded;
@@ -27,6 +30,9 @@ use crate::load::output::{self, Output};
 use crate::load::summary::json::Terminal;
 use crate::load::{self, RunConfig, SummaryWanted, builtin_scripts, exit};
 use crate::telemetry::{self, LogConfig};
+
+/// The output whose argument is not for an output.
+const DASHBOARD: &str = "web-dashboard";
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let other = |error: anyhow::Error| Coded::wrap(Exit::LoadUsage, error);
@@ -58,21 +64,32 @@ async fn drive(
     line: LiveLine,
     source: ScriptSource,
     env: BTreeMap<String, String>,
-    outputs: Vec<Box<dyn Output>>,
+    mut outputs: Vec<Box<dyn Output>>,
 ) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     let signals = tokio::spawn(watch_signals(Signals::listen()?, stop.clone()));
     let (begun, progress) =
         progress::display(args.progress(), line, source.path.display().to_string());
     let color = args.color();
+    let run_id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    let k6_variables = k6_variables();
+    let wanted = dashboard_wanted(&args, &k6_variables).map_err(not_started)?;
+    let dashboard = match wanted {
+        Some(wanted) => Some(
+            Dashboard::start(wanted, &run_id)
+                .await
+                .map_err(not_started)?,
+        ),
+        None => None,
+    };
+    if let Some(dashboard) = &dashboard {
+        outputs.push(reporter(&args, ReportTo::Dashboard(dashboard.url()))?);
+    }
     let config = RunConfig {
-        run_id: uuid::Uuid::now_v7().to_string().into(),
+        run_id: run_id.clone(),
         target: target(&source, &env),
         source,
-        environment: std::env::vars_os()
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-            .filter(|(name, _)| name.starts_with("K6_"))
-            .collect(),
+        environment: k6_variables,
         env,
         flags: args.layer(),
         outputs,
@@ -96,6 +113,11 @@ async fn drive(
     };
     let result = load::run(config).await;
     progress.finish().await;
+    if let Some(dashboard) = dashboard
+        && let Err(error) = dashboard.finish(&run_id).await
+    {
+        tracing::error!("{error:#}");
+    }
     signals.abort();
     match result {
         Ok(outcome) => {
@@ -191,6 +213,7 @@ fn outputs(args: &Args) -> anyhow::Result<Vec<Box<dyn Output>>> {
             None => (text.as_str(), None),
         };
         match name {
+            DASHBOARD => {}
             "json" => outputs.push(Box::new(JsonOutput::new(argument))),
             _ => {
                 return Err(output::Error::Unknown {
@@ -202,13 +225,41 @@ fn outputs(args: &Args) -> anyhow::Result<Vec<Box<dyn Output>>> {
     }
     let report_to = args.report_to()?;
     if report_to != ReportTo::Off {
-        outputs.push(Box::new(Reporter::new(ReporterConfig {
-            report_to,
-            store_script: !args.no_store_script,
-            directory: std::env::current_dir()?,
-        })));
+        outputs.push(reporter(args, report_to)?);
     }
     Ok(outputs)
+}
+
+fn reporter(args: &Args, report_to: ReportTo) -> anyhow::Result<Box<dyn Output>> {
+    Ok(Box::new(Reporter::new(ReporterConfig {
+        report_to,
+        store_script: !args.no_store_script,
+        directory: std::env::current_dir()?,
+    })))
+}
+
+fn dashboard_wanted(
+    args: &Args,
+    k6_variables: &[(String, String)],
+) -> anyhow::Result<Option<Wanted>> {
+    let out = args.out.iter().find_map(|text| match text.split_once('=') {
+        Some((DASHBOARD, argument)) => Some(Some(argument)),
+        None if text == DASHBOARD => Some(None),
+        _ => None,
+    });
+    Wanted::read(k6_variables, out)
+}
+
+fn not_started(error: anyhow::Error) -> anyhow::Error {
+    Coded::wrap(Exit::LoadUsage, error)
+}
+
+/// `K6_*`, among which options are looked for.
+fn k6_variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("K6_"))
+        .collect()
 }
 
 /// The signals that stop a run.

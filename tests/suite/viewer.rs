@@ -147,6 +147,32 @@ fn saved_report_opens_from_disk_with_everything_inside() {
 }
 
 #[test]
+fn web_dashboard_exports_its_run_and_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("report.html");
+    let ran = Script::new("export const options = { iterations: 3 }; export default () => {};")
+        .env("K6_WEB_DASHBOARD", "true")
+        .env("K6_WEB_DASHBOARD_PORT", "0")
+        .env("K6_WEB_DASHBOARD_EXPORT", file.to_str().unwrap())
+        .env("TMPDIR", directory.path().to_str().unwrap())
+        .run();
+    let stderr = &ran.finished.stderr;
+    assert_eq!(ran.finished.code, 0, "{stderr}");
+    assert!(
+        stderr.contains("web dashboard: http://127.0.0.1:"),
+        "{stderr}"
+    );
+    let (page, console) = browse_url(&format!("file://{}", file.display()));
+    assert!(console.is_empty(), "{console:?}");
+    assert!(
+        page.contains("Virtual users") && page.contains("iterations"),
+        "{page}"
+    );
+    let left = std::fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(left, 1, "only the report stays");
+}
+
+#[test]
 fn missing_run_is_an_error_state() {
     let relay = Relay::start();
     // The browser itself reports the 404 of the fetch; nothing else may be said.

@@ -203,7 +203,8 @@ impl Args {
         if self.verbose {
             "info,dchat=debug,console=debug"
         } else {
-            "info"
+            // The server behind a dashboard is no news to the user of a run.
+            "info,dchat::server=warn,dchat::shutdown=warn"
         }
     }
 

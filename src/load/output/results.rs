@@ -60,6 +60,8 @@ pub enum ReportTo {
     Probe,
     /// This one; what it doesn't take goes into a file.
     Url(Url),
+    /// A server that lives as long as this run: whoever started it says where its page is.
+    Dashboard(Url),
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +91,13 @@ struct Active {
 }
 
 /// What the task needs to end a run; `finish` is the body of that call without times.
+/// What the log hears of the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    All,
+    Failures,
+}
+
 #[derive(Debug)]
 struct End {
     finish: FinishBody,
@@ -102,10 +111,14 @@ impl Reporter {
         }
     }
 
+    fn is_dashboard(&self) -> bool {
+        matches!(self.config.report_to, ReportTo::Dashboard(_))
+    }
+
     async fn begin(&mut self, run: &RunStart) {
         let (base, explicit) = match &self.config.report_to {
             ReportTo::Off => return,
-            ReportTo::Url(url) => (url.clone(), true),
+            ReportTo::Url(url) | ReportTo::Dashboard(url) => (url.clone(), true),
             ReportTo::Probe => match probe().await {
                 Some(url) => (url, false),
                 None => {
@@ -120,6 +133,7 @@ impl Reporter {
         let started_ms = register.started_at;
         let mut delivery = Delivery::new(base.clone(), register, &self.config.directory);
         match delivery.register(REGISTER_TIMEOUT).await {
+            Ok(()) if self.is_dashboard() => {}
             Ok(()) => tracing::info!("results: {}", delivery.page()),
             Err(Failure::Later(reason)) if explicit => {
                 tracing::warn!(
@@ -136,7 +150,12 @@ impl Reporter {
         let aggregate = Arc::new(Mutex::new(aggregate));
         let (end, ended) = oneshot::channel();
         let offset_ms = delivery.offset_ms();
-        let task = tokio::spawn(work(delivery, aggregate.clone(), ended));
+        let said = if self.is_dashboard() {
+            Said::Failures
+        } else {
+            Said::All
+        };
+        let task = tokio::spawn(work(delivery, aggregate.clone(), ended, said));
         self.active = Some(Active {
             base,
             started_ms,
@@ -151,6 +170,7 @@ impl Reporter {
 impl Output for Reporter {
     fn describe(&self) -> String {
         match (&self.active, &self.config.report_to) {
+            (_, ReportTo::Dashboard(url)) => format!("web dashboard ({url})"),
             (Some(active), _) => format!("results ({})", without_credentials(&active.base)),
             (None, ReportTo::Url(url)) => format!("results ({})", without_credentials(url)),
             (None, _) => "results (none)".to_owned(),
@@ -197,6 +217,7 @@ async fn work(
     mut delivery: Delivery,
     aggregate: Arc<Mutex<Aggregate>>,
     mut ended: oneshot::Receiver<End>,
+    said: Said,
 ) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -232,11 +253,11 @@ async fn work(
     if !rest.is_empty() {
         delivery.push(&rest).await;
     }
-    conclude(&mut delivery, end, folded, said_lost).await;
+    conclude(&mut delivery, end, folded, said_lost, said).await;
 }
 
 /// Delivers the rest and the end of the run; what can't be delivered goes into the file.
-async fn conclude(delivery: &mut Delivery, end: End, folded: u64, lost: bool) {
+async fn conclude(delivery: &mut Delivery, end: End, folded: u64, lost: bool, said: Said) {
     let wait = if lost { END_WAIT_LOST } else { END_WAIT };
     let deadline = Instant::now() + wait;
     let mut finish = end.finish;
@@ -267,7 +288,9 @@ async fn conclude(delivery: &mut Delivery, end: End, folded: u64, lost: bool) {
     };
     let Some(reason) = reason else {
         if delivery.batches_in_file() == 0 {
-            tracing::info!("results stored: {}", delivery.page());
+            if said == Said::All {
+                tracing::info!("results stored: {}", delivery.page());
+            }
             return;
         }
         // The oldest batches went into the file during an outage; the rest has arrived.
