@@ -91,6 +91,7 @@ async fn drive(
         source,
         environment: k6_variables,
         env,
+        file: None,
         flags: args.layer(),
         outputs,
         vm: VmSettings {

@@ -43,6 +43,8 @@ pub struct RunConfig {
     pub env: BTreeMap<String, String>,
     /// Variables among which `K6_*` options are looked for.
     pub environment: Vec<(String, String)>,
+    /// The JSON configuration file.
+    pub file: Option<serde_json::Map<String, serde_json::Value>>,
     pub flags: Layer,
     pub outputs: Vec<Box<dyn Output>>,
     pub vm: VmSettings,
@@ -171,12 +173,13 @@ async fn prepare(
     let program = loading
         .await
         .map_err(|_| ScriptError::Vm("loading the script panicked".to_owned()))??;
-    let consolidated = options::consolidate(
-        program.options_json(),
-        config.environment.iter().cloned(),
-        config.flags.clone(),
-        program.exports(),
-    )?;
+    let sources = options::Sources {
+        file: config.file.as_ref(),
+        script: program.options_json(),
+        environment: config.environment.clone(),
+        flags: config.flags.clone(),
+    };
+    let consolidated = options::consolidate(sources, program.exports())?;
     let mut options = consolidated.options;
     if options.no_thresholds {
         options.thresholds.clear();
@@ -441,6 +444,8 @@ fn vu_settings(options: &Options, run_tags: &TagSet, vm: VmSettings) -> VuSettin
         batch_max: options.batch,
         batch_per_host_max: options.batch_per_host,
         min_iteration_duration: options.min_iteration_duration,
+        network: options.network.clone(),
+        system_tags: options.system_tags,
         run_tags: run_tags.clone(),
         vm,
     }

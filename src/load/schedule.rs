@@ -122,6 +122,17 @@ pub fn reserved(scenario: &Scenario) -> Vec<Step> {
             });
             highest_of(held)
         }
+        Executor::ConstantArrivalRate { max_vus, .. }
+        | Executor::RampingArrivalRate { max_vus, .. } => vec![
+            Step {
+                at: Duration::ZERO,
+                vus: *max_vus,
+            },
+            Step {
+                at: released,
+                vus: 0,
+            },
+        ],
     }
 }
 

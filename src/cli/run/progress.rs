@@ -176,6 +176,35 @@ fn describe(scenario: &Scenario) -> String {
             format(scenario.executor.regular_duration()),
             stages.len()
         ),
+        Executor::ConstantArrivalRate {
+            rate,
+            time_unit,
+            duration,
+            pre_allocated_vus,
+            max_vus,
+        } => format!(
+            "{:.2} iterations/s for {} ({}",
+            *rate as f64 / time_unit.as_secs_f64(),
+            format(*duration),
+            vus_range(*pre_allocated_vus, *max_vus)
+        ),
+        Executor::RampingArrivalRate {
+            start_rate,
+            time_unit,
+            stages,
+            pre_allocated_vus,
+            max_vus,
+        } => {
+            let targets = stages.iter().map(|stage| u64::from(stage.target));
+            let most = targets.max().unwrap_or_default().max(*start_rate);
+            format!(
+                "up to {:.2} iterations/s for {} over {} stages ({}",
+                most as f64 / time_unit.as_secs_f64(),
+                format(scenario.executor.regular_duration()),
+                stages.len(),
+                vus_range(*pre_allocated_vus, *max_vus)
+            )
+        }
     };
     let comma = if what.ends_with('(') { "" } else { ", " };
     let mut text = format!(
@@ -191,6 +220,14 @@ fn describe(scenario: &Scenario) -> String {
     }
     text.push(')');
     text
+}
+
+fn vus_range(pre_allocated: u32, max: u32) -> String {
+    if max > pre_allocated {
+        format!("maxVUs: {pre_allocated}-{max}")
+    } else {
+        format!("maxVUs: {pre_allocated}")
+    }
 }
 
 /// k6's line: time, VUs, iterations.

@@ -110,6 +110,10 @@ pub async fn run(
             constant_vus::run(&shift, *vus).await;
             0
         }
+        Executor::ConstantArrivalRate { .. } | Executor::RampingArrivalRate { .. } => {
+            tracing::error!("executor '{}' is not in this version", executor.kind());
+            0
+        }
         Executor::RampingVus {
             start_vus,
             stages,

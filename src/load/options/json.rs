@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::duration::format;
-use super::{Executor, Options, Scenario};
+use super::{Executor, Options, Scenario, Stage};
 
 impl Options {
     /// A JSON object. Scenarios' `env` is left out: it may hold secrets.
@@ -32,6 +32,8 @@ impl Options {
             })
             .collect();
         let stats: Vec<&String> = self.summary_trend_stats.iter().map(|(n, _)| n).collect();
+        let networks = self.network.blacklist_ips.iter();
+        let blacklist: Vec<String> = networks.map(ToString::to_string).collect();
         json!({
             "scenarios": scenarios,
             "thresholds": thresholds,
@@ -51,6 +53,21 @@ impl Options {
             "minIterationDuration": self.min_iteration_duration.map(format),
             "summaryTrendStats": stats,
             "summaryTimeUnit": self.summary_time_unit.map(|unit| unit.name()),
+            "handleSummaryTimeout": format(self.handle_summary_timeout),
+            "noSetup": self.no_setup,
+            "noTeardown": self.no_teardown,
+            "paused": self.paused,
+            "executionSegment": self.execution_segment.map(|segment| segment.to_string()),
+            "executionSegmentSequence":
+                self.execution_segment_sequence.as_ref().map(ToString::to_string),
+            "rps": self.rps,
+            "hosts": self.network.hosts.to_json(),
+            "dns": self.network.dns.to_json(),
+            "blacklistIPs": blacklist,
+            "blockHostnames": self.network.block_hostnames.to_json(),
+            "tlsVersion": self.network.tls_versions.to_json(),
+            "systemTags": self.system_tags.names(),
+            "metricSamplesBufferSize": self.metric_samples_buffer_size,
         })
     }
 }
@@ -88,22 +105,49 @@ impl Scenario {
                 stages,
                 graceful_ramp_down,
             } => {
-                let stages: Vec<Value> = stages
-                    .iter()
-                    .map(
-                        |stage| json!({"duration": format(stage.duration), "target": stage.target}),
-                    )
-                    .collect();
                 json!({
                     "startVUs": start_vus,
-                    "stages": stages,
+                    "stages": stages_json(stages),
                     "gracefulRampDown": format(*graceful_ramp_down),
                 })
             }
+            Executor::ConstantArrivalRate {
+                rate,
+                time_unit,
+                duration,
+                pre_allocated_vus,
+                max_vus,
+            } => json!({
+                "rate": rate,
+                "timeUnit": format(*time_unit),
+                "duration": format(*duration),
+                "preAllocatedVUs": pre_allocated_vus,
+                "maxVUs": max_vus,
+            }),
+            Executor::RampingArrivalRate {
+                start_rate,
+                time_unit,
+                stages,
+                pre_allocated_vus,
+                max_vus,
+            } => json!({
+                "startRate": start_rate,
+                "timeUnit": format(*time_unit),
+                "stages": stages_json(stages),
+                "preAllocatedVUs": pre_allocated_vus,
+                "maxVUs": max_vus,
+            }),
         };
         if let (Value::Object(object), Value::Object(own)) = (&mut object, own) {
             object.extend(own);
         }
         object
     }
+}
+
+fn stages_json(stages: &[Stage]) -> Vec<Value> {
+    let stages = stages.iter();
+    stages
+        .map(|stage| json!({"duration": format(stage.duration), "target": stage.target}))
+        .collect()
 }

@@ -1,21 +1,36 @@
 //! Options of a run: read from script, environment and flags, layered, validated.
 //!
-//! Precedence: defaults, script, `K6_*` environment, flags. Whoever sets one of `duration`,
+//! Precedence: defaults, configuration file, script, `K6_*` environment, flags. Whoever sets one of `duration`,
 //! `iterations`, `stages`, `scenarios` replaces all four of the layers below. All problems are
 //! told at once. Pure: nothing here reads the environment or the clock.
 
+mod addresses;
+mod complete;
+mod dns;
 pub mod duration;
+mod environment;
 mod json;
 pub mod layer;
+mod network;
 mod reader;
 mod scenario;
+mod segment;
+mod system_tags;
+mod tls;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+pub use addresses::AddressPool;
+pub use dns::{Dns, DnsPolicy, DnsSelect, DnsTtl};
 pub use layer::Layer;
+pub use network::{HostAddress, HostPatterns, Hosts, HttpDebug, Network};
 pub use reader::{parse_stage, parse_stat};
 pub use scenario::{Executor, Scenario, Stage, VUS_MAX};
+pub use segment::{Fraction, Segment, Sequence};
+pub use system_tags::{SystemTag, SystemTags};
+pub use tls::{CipherSuite, TlsAuth, TlsVersion, TlsVersions};
 
 use super::threshold::{Aggregation, Threshold};
 
@@ -46,6 +61,19 @@ pub struct Options {
     pub summary_trend_stats: Vec<(String, Aggregation)>,
     /// `s`, `ms` or `us`; `None` chooses per value.
     pub summary_time_unit: Option<TimeUnit>,
+    /// The run waits after its setup until it is told to begin.
+    pub paused: bool,
+    /// The run's REST API stays after its end.
+    pub linger: bool,
+    /// `None`: all of the test.
+    pub execution_segment: Option<Segment>,
+    /// Holds the segment, where both are given.
+    pub execution_segment_sequence: Option<Sequence>,
+    /// Requests per second of all VUs together, at least 1.
+    pub rps: Option<u64>,
+    pub system_tags: SystemTags,
+    pub metric_samples_buffer_size: u64,
+    pub network: Arc<Network>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +105,7 @@ impl TimeUnit {
 
 /// All that is wrong with the options, one line each.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
+#[error("There were problems with the specified script configuration:\n\t- {}", .0.join("\n\t- "))]
 pub struct Invalid(pub Vec<String>);
 
 /// Options and what the user should know about how they came about.
@@ -87,31 +115,44 @@ pub struct Consolidated {
     pub warnings: Vec<String>,
 }
 
-/// Layers the three sources and checks the result. `exports` are the script's functions.
+/// Where options come from, from the weakest to the strongest.
+#[derive(Debug, Default)]
+pub struct Sources<'a> {
+    /// The JSON object of the configuration file.
+    pub file: Option<&'a serde_json::Map<String, serde_json::Value>>,
+    /// `JSON.stringify(options)` of the script.
+    pub script: Option<&'a str>,
+    /// Variables among which `K6_*` are looked for.
+    pub environment: Vec<(String, String)>,
+    pub flags: Layer,
+}
+
+/// Layers the sources and checks the result. `exports` are the script's functions.
 ///
 /// # Errors
 /// Every problem of every layer and scenario.
-pub fn consolidate(
-    script_json: Option<&str>,
-    environment: impl IntoIterator<Item = (String, String)>,
-    flags: Layer,
-    exports: &[String],
-) -> Result<Consolidated, Invalid> {
+pub fn consolidate(sources: Sources<'_>, exports: &[String]) -> Result<Consolidated, Invalid> {
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
-    let script = Layer::from_script(script_json, &mut problems, &mut warnings);
-    let environment = Layer::from_environment(environment, &mut problems);
+    let file = sources
+        .file
+        .map(|object| Layer::from_object(object, "configuration file: ", &mut problems));
+    let script = Layer::from_script(sources.script, &mut problems, &mut warnings);
+    let environment = Layer::from_environment(sources.environment, &mut problems);
+    let file = file.unwrap_or_default();
     for (name, layer) in [
+        ("the configuration file", &file),
         ("the script's options", &script),
         ("the K6_* environment", &environment),
-        ("the command line", &flags),
+        ("the command line", &sources.flags),
     ] {
         layer.check_shortcuts(name, &mut problems);
     }
-    let merged = script
-        .overlaid(environment, "K6_* environment", &mut warnings)
-        .overlaid(flags, "command line", &mut warnings);
-    let options = merged.complete(&mut problems);
+    let merged = file
+        .overlaid(script, "script", &mut warnings)
+        .overlaid(environment, "env", &mut warnings)
+        .overlaid(sources.flags, "cli", &mut warnings);
+    let options = merged.complete(&mut problems, &mut warnings);
     for scenario in &options.scenarios {
         if !exports.contains(&scenario.exec) {
             problems.push(format!(

@@ -91,13 +91,21 @@ impl<'a> Fields<'a> {
         self.duration(key)
     }
 
+    /// A count without which nothing can be made of the object.
+    pub(super) fn required_count<T: TryFrom<u64>>(&mut self, key: &str) -> Option<T> {
+        if self.value(key).is_none() {
+            self.problem(&format!("option '{key}' is missing"));
+        }
+        self.count(key)
+    }
+
     pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
         let value = self.value(key)?;
         let flag = match value {
             Value::Bool(flag) => Some(*flag),
             Value::String(text) => match text.trim() {
-                "true" | "1" => Some(true),
-                "false" | "0" | "" => Some(false),
+                "true" | "True" | "TRUE" | "t" | "T" | "1" => Some(true),
+                "false" | "False" | "FALSE" | "f" | "F" | "0" | "" => Some(false),
                 _ => None,
             },
             _ => None,
@@ -184,7 +192,35 @@ impl<'a> Fields<'a> {
         Some(thresholds)
     }
 
-    fn or_wrong<T>(&mut self, key: &str, value: &Value, rule: &str, read: Option<T>) -> Option<T> {
+    /// A whole number, negative ones included.
+    pub(super) fn number(&mut self, key: &str) -> Option<i64> {
+        let value = self.value(key)?;
+        let number = match value {
+            Value::String(text) => text.trim().parse().ok(),
+            other => other.as_i64(),
+        };
+        self.or_wrong(key, value, "a whole number", number)
+    }
+
+    /// A list of strings, or a text of them with commas between; an empty text has none.
+    pub(super) fn list(&mut self, key: &str, rule: &str) -> Option<Vec<String>> {
+        let value = self.value(key)?;
+        let list = match value {
+            Value::Array(list) => list.iter().map(|v| v.as_str().map(str::to_owned)).collect(),
+            Value::String(text) if text.is_empty() => Some(Vec::new()),
+            Value::String(text) => Some(text.split(',').map(|part| part.trim().into()).collect()),
+            _ => None,
+        };
+        self.or_wrong(key, value, rule, list)
+    }
+
+    pub(super) fn or_wrong<T>(
+        &mut self,
+        key: &str,
+        value: &Value,
+        rule: &str,
+        read: Option<T>,
+    ) -> Option<T> {
         if read.is_none() {
             self.problem(&format!("option '{key}' must be {rule}, not {value}"));
         }

@@ -9,8 +9,6 @@ use super::reader::Fields;
 const DURATION_MIN: Duration = Duration::from_secs(1);
 /// Most VUs of one scenario: beyond it memory, not the schedule, is the question.
 pub const VUS_MAX: u32 = 200_000;
-/// k6's executors that this version does not have.
-const LATER: [&str; 2] = ["constant-arrival-rate", "ramping-arrival-rate"];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
@@ -45,9 +43,27 @@ pub enum Executor {
         stages: Vec<Stage>,
         graceful_ramp_down: Duration,
     },
+    ConstantArrivalRate {
+        /// Iterations per `time_unit`.
+        rate: u64,
+        time_unit: Duration,
+        duration: Duration,
+        pre_allocated_vus: u32,
+        /// At least `pre_allocated_vus`.
+        max_vus: u32,
+    },
+    RampingArrivalRate {
+        /// Iterations per `time_unit`, as are the stages' targets.
+        start_rate: u64,
+        time_unit: Duration,
+        stages: Vec<Stage>,
+        pre_allocated_vus: u32,
+        /// At least `pre_allocated_vus`.
+        max_vus: u32,
+    },
 }
 
-/// A ramp from the count before to `target` VUs.
+/// A ramp from the count before to `target` VUs, or iterations per time unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stage {
     pub duration: Duration,
@@ -95,6 +111,9 @@ impl Scenario {
             tags: fields.texts("tags").unwrap_or_default(),
         };
         fields.ignore("options");
+        if scenario.exec.is_empty() {
+            fields.problem("option 'exec' cannot be empty");
+        }
         for key in fields.unread() {
             fields.problem(&format!("option '{key}' does not exist for its executor"));
         }
@@ -113,6 +132,8 @@ impl Executor {
             Executor::PerVuIterations { .. } => "per-vu-iterations",
             Executor::ConstantVus { .. } => "constant-vus",
             Executor::RampingVus { .. } => "ramping-vus",
+            Executor::ConstantArrivalRate { .. } => "constant-arrival-rate",
+            Executor::RampingArrivalRate { .. } => "ramping-arrival-rate",
         }
     }
 
@@ -121,8 +142,11 @@ impl Executor {
         match self {
             Executor::SharedIterations { max_duration, .. }
             | Executor::PerVuIterations { max_duration, .. } => *max_duration,
-            Executor::ConstantVus { duration, .. } => *duration,
-            Executor::RampingVus { stages, .. } => stages.iter().map(|s| s.duration).sum(),
+            Executor::ConstantVus { duration, .. }
+            | Executor::ConstantArrivalRate { duration, .. } => *duration,
+            Executor::RampingVus { stages, .. } | Executor::RampingArrivalRate { stages, .. } => {
+                stages.iter().map(|s| s.duration).sum()
+            }
         }
     }
 
@@ -133,7 +157,7 @@ impl Executor {
             Executor::PerVuIterations {
                 vus, iterations, ..
             } => Some(u64::from(*vus) * iterations),
-            Executor::ConstantVus { .. } | Executor::RampingVus { .. } => None,
+            _ => None,
         }
     }
 
@@ -194,6 +218,27 @@ impl Executor {
                     ),
                 );
             }
+            Executor::ConstantArrivalRate {
+                rate,
+                time_unit,
+                duration,
+                pre_allocated_vus,
+                max_vus,
+            } => {
+                unless(*rate > 0, "option 'rate' must be more than 0".to_owned());
+                unless(*duration >= DURATION_MIN, at_least_a_second("duration"));
+                problems.extend(arrival_problems(*time_unit, *pre_allocated_vus, *max_vus));
+            }
+            Executor::RampingArrivalRate {
+                time_unit,
+                stages,
+                pre_allocated_vus,
+                max_vus,
+                ..
+            } => {
+                unless(!stages.is_empty(), "option 'stages' is empty".to_owned());
+                problems.extend(arrival_problems(*time_unit, *pre_allocated_vus, *max_vus));
+            }
         }
         problems
     }
@@ -227,8 +272,33 @@ fn read_executor(kind: &str, fields: &mut Fields<'_>) -> Option<Executor> {
                 .duration("gracefulRampDown")
                 .unwrap_or(Scenario::GRACEFUL_STOP_DEFAULT),
         },
-        later if LATER.contains(&later) => {
-            fields.problem(&format!("executor '{later}' is not in this version\nhint: shared-iterations, per-vu-iterations, constant-vus and ramping-vus are"));
+        "constant-arrival-rate" => {
+            let (time_unit, pre_allocated_vus, max_vus) = read_arrival(fields);
+            let rate = fields.required_count("rate");
+            let duration = fields.required_duration("duration");
+            Executor::ConstantArrivalRate {
+                rate: rate?,
+                time_unit,
+                duration: duration?,
+                pre_allocated_vus: pre_allocated_vus?,
+                max_vus: max_vus?,
+            }
+        }
+        "ramping-arrival-rate" => {
+            let (time_unit, pre_allocated_vus, max_vus) = read_arrival(fields);
+            Executor::RampingArrivalRate {
+                start_rate: fields.count("startRate").unwrap_or(0),
+                time_unit,
+                stages: fields.stages("stages").unwrap_or_default(),
+                pre_allocated_vus: pre_allocated_vus?,
+                max_vus: max_vus?,
+            }
+        }
+        "externally-controlled" => {
+            fields.problem(
+                "executor 'externally-controlled' was removed in k6 v2\nhint: \
+                 use constant-vus with --address and PATCH /v1/status to change VUs while it runs",
+            );
             return None;
         }
         unknown => {
@@ -236,6 +306,30 @@ fn read_executor(kind: &str, fields: &mut Fields<'_>) -> Option<Executor> {
             return None;
         }
     })
+}
+
+/// `timeUnit`, `preAllocatedVUs` and `maxVUs`, which is the former where it is not given.
+fn read_arrival(fields: &mut Fields<'_>) -> (Duration, Option<u32>, Option<u32>) {
+    let time_unit = fields
+        .duration("timeUnit")
+        .unwrap_or(Duration::from_secs(1));
+    let pre_allocated = fields.required_count("preAllocatedVUs");
+    let max = fields.count("maxVUs").or(pre_allocated);
+    (time_unit, pre_allocated, max)
+}
+
+fn arrival_problems(time_unit: Duration, pre_allocated_vus: u32, max_vus: u32) -> Vec<String> {
+    let mut problems = Vec::new();
+    if time_unit.is_zero() {
+        problems.push("option 'timeUnit' must be more than 0".to_owned());
+    }
+    if max_vus < pre_allocated_vus {
+        problems.push("option 'maxVUs' can't be less than 'preAllocatedVUs'".to_owned());
+    }
+    if max_vus > VUS_MAX {
+        problems.push(format!("option 'maxVUs' must be at most {VUS_MAX}"));
+    }
+    problems
 }
 
 /// k6's rule for scenario names.

@@ -7,7 +7,13 @@ fn of(script: &str, environment: &[(&str, &str)], flags: Layer) -> Result<Consol
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let exports = ["default".to_owned(), "other".to_owned()];
-    consolidate(Some(script), environment, flags, &exports)
+    let sources = Sources {
+        file: None,
+        script: Some(script),
+        environment: environment.collect(),
+        flags,
+    };
+    consolidate(sources, &exports)
 }
 
 fn executor(script: &str, environment: &[(&str, &str)], flags: Layer) -> Executor {
@@ -103,7 +109,7 @@ fn a_higher_layer_replaces_all_four_shapes() {
 #[test]
 fn all_problems_are_told_at_once_with_scenario_and_option() {
     let script = r#"{
-        "vus": "many", "rps": 5, "nonsense": 1,
+        "vus": "many", "rps": "x", "nonsense": 1,
         "thresholds": {"checks": ["rate>"]},
         "scenarios": {
             "a": {"executor": "constant-vus", "vus": 0, "duration": "5x"},
@@ -116,14 +122,14 @@ fn all_problems_are_told_at_once_with_scenario_and_option() {
         of(script, &[("K6_STAGES", "x")], Layer::default()).expect_err("invalid");
     for part in [
         "option 'vus' must be a whole number of at least 0, not \"many\"",
-        "option 'rps' is not in this version",
+        "option 'rps' must be a whole number",
         "thresholds of 'checks': 'rate>'",
         "scenario 'a': option 'duration' must be a duration",
         "scenario 'b': option 'loops' does not exist",
         "scenario 'b': function 'missing' is not exported",
-        "scenario 'c': executor 'ramping-arrival-rate' is not in this version",
+        "scenario 'c': option 'preAllocatedVUs' is missing",
         "scenario 'd e': its name may hold only",
-        "scenario 'f': unknown executor type",
+        "scenario 'f': executor 'externally-controlled' was removed",
         "K6_* environment: option 'stages' must be",
     ] {
         assert!(
@@ -136,7 +142,7 @@ fn all_problems_are_told_at_once_with_scenario_and_option() {
 #[test]
 fn unknown_top_level_keys_only_warn() {
     let consolidated = of(
-        r#"{"nonsense":1,"dns":{},"cloud":{}}"#,
+        r#"{"nonsense":1,"localIPs":"::1","cloud":{}}"#,
         &[],
         Layer::default(),
     )
@@ -152,7 +158,10 @@ fn contradicting_shapes_of_one_layer_are_refused() {
         r#"{"duration":"5s","scenarios":{"a":{"executor":"per-vu-iterations"}}}"#,
     ] {
         let Invalid(problems) = of(script, &[], Layer::default()).expect_err(script);
-        assert!(problems[0].contains("use only one of"), "{problems:?}");
+        assert!(
+            problems[0].contains("simultaneously is not allowed"),
+            "{problems:?}"
+        );
     }
 }
 

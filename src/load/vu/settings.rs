@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::load::js::VmSettings;
 use crate::load::metrics::TagSet;
+use crate::load::options::{Network, SystemTags};
 
 /// What the VUs of one run have in common. The engine fills it from the consolidated options.
 #[derive(Clone, Debug)]
@@ -31,6 +32,10 @@ pub struct VuSettings {
     pub batch_per_host_max: usize,
     /// `minIterationDuration`.
     pub min_iteration_duration: Option<Duration>,
+    /// `hosts`, `dns`, `blacklistIPs`, `blockHostnames`, `localIPs`, TLS, `httpDebug`.
+    pub network: Arc<Network>,
+    /// `systemTags`.
+    pub system_tags: SystemTags,
     /// `tags` of the run: on the samples of `setup` and `teardown`; the samples of iterations get
     /// them through their scenario.
     pub run_tags: TagSet,
