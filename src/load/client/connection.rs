@@ -1,30 +1,31 @@
 //! One TCP or TLS connection with its read buffer, its bytes counted as they cross the socket.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    self, ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore, SignatureScheme,
-};
 use url::Url;
 
-use super::{Dns, Failure};
+use super::tls::{Alpn, TlsFacts};
+use super::{Dns, Failure, Tls};
 use crate::load::metrics::Timings;
+
+/// What connections are made with.
+pub(super) struct Network {
+    pub(super) dns: Rc<Dns>,
+    pub(super) tls: Rc<Tls>,
+    pub(super) meter: Rc<Meter>,
+    /// Where they go out from (`localIPs`).
+    pub(super) local_ip: Option<IpAddr>,
+}
 
 /// Bytes of a VU on the wire, headers and TLS included.
 #[derive(Debug, Default)]
@@ -40,41 +41,20 @@ impl Meter {
     }
 }
 
-/// TLS settings of a run; the trust anchors are read at the first https request.
-#[derive(Debug)]
-pub(crate) struct Tls {
-    insecure: bool,
-    config: OnceCell<Arc<ClientConfig>>,
-}
-
-impl Tls {
-    /// `insecure`: any certificate will do (`insecureSkipTLSVerify`).
-    pub(crate) fn new(insecure: bool) -> Tls {
-        Tls {
-            insecure,
-            config: OnceCell::new(),
-        }
-    }
-
-    fn connector(&self) -> TlsConnector {
-        self.config
-            .get_or_init(|| Arc::new(client_config(self.insecure)))
-            .clone()
-            .into()
-    }
-}
-
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: Stream,
     pub(super) remote: SocketAddr,
-    pub(super) tls_version: Option<&'static str>,
+    pub(super) tls: Option<Rc<TlsFacts>>,
+    /// The server has chosen HTTP/2.
+    pub(super) is_http2: bool,
     /// Received and not yet used.
     pub(super) buffer: BytesMut,
     /// It has served a request before.
     pub(super) reused: bool,
 }
 
-enum Stream {
+/// Socket or TLS session, for protocols that read and write it themselves.
+pub(crate) enum Stream {
     Plain(Counted),
     Tls(Box<TlsStream<Counted>>),
 }
@@ -83,49 +63,49 @@ impl Connection {
     /// Resolves, connects and greets; sets `connecting` and `tls_handshaking`.
     pub(super) async fn open(
         url: &Url,
-        dns: &Dns,
-        tls: &Tls,
-        meter: &Rc<Meter>,
+        alpn: Alpn,
+        network: &Network,
         timings: &mut Timings,
     ) -> Result<Connection, Failure> {
         let host = url.host().ok_or_else(|| Failure::invalid_url("no host"))?;
         let port = url.port_or_known_default().unwrap_or(80);
-        let remote = dns.resolve(host, port).await?;
+        let remote = network.dns.resolve(host, port).await?;
         let begun = Instant::now();
-        let stream = TcpStream::connect(remote)
-            .await
-            .map_err(|error| Failure::dial(&error))?;
+        let stream = dial(remote, network.local_ip).await?;
         timings.connecting = begun.elapsed();
         // A request is one write; failing to set this costs speed only.
         let _ = stream.set_nodelay(true);
         let stream = Counted {
             stream,
-            meter: meter.clone(),
+            meter: network.meter.clone(),
         };
-        let (stream, tls_version) = if url.scheme() == "https" {
-            let begun = Instant::now();
-            let name = ServerName::try_from(url.host_str().unwrap_or_default().to_owned())
-                .map_err(Failure::invalid_url)?;
-            let stream = tls
-                .connector()
-                .connect(name, stream)
-                .await
-                .map_err(|error| Failure::tls(&error))?;
-            timings.tls_handshaking = begun.elapsed();
-            let version = match stream.get_ref().1.protocol_version() {
-                Some(ProtocolVersion::TLSv1_2) => "tls1.2",
-                _ => "tls1.3",
-            };
-            (Stream::Tls(Box::new(stream)), Some(version))
-        } else {
-            (Stream::Plain(stream), None)
-        };
-        Ok(Connection {
-            stream,
+        let mut connection = Connection {
+            stream: Stream::Plain(stream),
             remote,
-            tls_version,
+            tls: None,
+            is_http2: false,
             buffer: BytesMut::new(),
             reused: false,
+        };
+        if url.scheme() == "https" {
+            let begun = Instant::now();
+            connection = connection.greet(url, alpn, &network.tls).await?;
+            timings.tls_handshaking = begun.elapsed();
+        }
+        Ok(connection)
+    }
+
+    async fn greet(self, url: &Url, alpn: Alpn, tls: &Tls) -> Result<Connection, Failure> {
+        let Stream::Plain(stream) = self.stream else {
+            return Ok(self);
+        };
+        let host = url.host_str().unwrap_or_default();
+        let stream = tls.greet(host, alpn, stream).await?;
+        Ok(Connection {
+            tls: Some(tls.facts(&stream)),
+            is_http2: stream.get_ref().1.alpn_protocol() == Some(b"h2"),
+            stream: Stream::Tls(Box::new(stream)),
+            ..self
         })
     }
 
@@ -138,6 +118,11 @@ impl Connection {
             && Pin::new(&mut self.stream)
                 .poll_read(&mut context, &mut buffer)
                 .is_pending()
+    }
+
+    /// Out of the client's hands: the stream, and what has been received and not yet used.
+    pub(super) fn into_stream(self) -> (Stream, BytesMut) {
+        (self.stream, self.buffer)
     }
 
     pub(super) fn io(&mut self) -> (&mut (impl AsyncRead + AsyncWrite + Unpin), &mut BytesMut) {
@@ -185,8 +170,30 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// k6's limit for establishing a TCP connection.
+const DIAL_MAX: Duration = Duration::from_secs(30);
+
+async fn dial(remote: SocketAddr, local: Option<IpAddr>) -> Result<TcpStream, Failure> {
+    let connecting = async {
+        let Some(local) = local else {
+            return TcpStream::connect(remote).await;
+        };
+        let socket = if remote.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        socket.bind((local, 0).into())?;
+        socket.connect(remote).await
+    };
+    match tokio::time::timeout(DIAL_MAX, connecting).await {
+        Ok(connected) => connected.map_err(|error| Failure::dial(remote, &error)),
+        Err(_) => Err(Failure::dial_timeout(remote)),
+    }
+}
+
 /// A socket whose bytes are counted.
-struct Counted {
+pub(crate) struct Counted {
     stream: TcpStream,
     meter: Rc<Meter>,
 }
@@ -228,65 +235,5 @@ impl AsyncWrite for Counted {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
-    }
-}
-
-/// Trusts the machine's own anchors and, where it has none, Mozilla's.
-fn client_config(insecure: bool) -> ClientConfig {
-    if insecure {
-        return ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-            .with_no_client_auth();
-    }
-    let mut roots = RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(native.certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-}
-
-/// Accepts every certificate: the script has asked for it with `insecureSkipTLSVerify`.
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
     }
 }

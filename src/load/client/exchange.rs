@@ -1,5 +1,6 @@
 //! One request written and its answer read on one connection, with k6's phases.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Instant;
 
@@ -7,14 +8,18 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 use super::connection::Connection;
-use super::{Answer, Failure, Request, Reuse};
+use super::{Answer, Body, Failure, Request, Reuse};
 use crate::load::metrics::Timings;
 
 /// Largest answer head, and most header lines in it.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 128;
+/// Bytes of a line that an error shows.
+const LINE_SHOWN_MAX: usize = 80;
 /// Longest line that frames a chunk.
 const CHUNK_LINE_MAX: usize = 4 * 1024;
+/// Room made for a body on the word of its length.
+const RESERVED_BYTES_MAX: u64 = 1 << 20;
 /// Bytes asked for at a time.
 const READ_BYTES: usize = 8 * 1024;
 
@@ -32,6 +37,16 @@ pub(super) struct Broken {
     /// A kept connection that was closed before anything came back, and the request may be sent
     /// again without doing its work twice.
     pub(super) stale: bool,
+}
+
+impl Broken {
+    /// Whatever the connection was, repeating does not help.
+    pub(super) fn finally(failure: Failure) -> Broken {
+        Broken {
+            failure,
+            stale: false,
+        }
+    }
 }
 
 struct Head {
@@ -56,7 +71,7 @@ pub(super) async fn exchange(
 ) -> Result<(Answer, Keep), Broken> {
     let reused = connection.reused;
     let repeatable = matches!(&*request.method, "GET" | "HEAD" | "OPTIONS");
-    let (remote, tls_version) = (connection.remote, connection.tls_version);
+    let (remote, tls) = (connection.remote, connection.tls.clone());
     let (stream, buffer) = connection.io();
     let wire = write_request(request);
     let begun = Instant::now();
@@ -79,17 +94,15 @@ pub(super) async fn exchange(
     let answered = async {
         let head = read_head(stream, buffer).await?;
         let framing = framing(&head, &request.method)?;
-        let body = read_body(stream, buffer, &framing).await?;
+        let body = read_body(stream, buffer, &framing, request.take).await?;
         Ok((head, framing, body))
     };
     let answered: Result<_, ReadError> = answered.await;
     timings.receiving = first_byte.elapsed();
     let (head, framing, body) = answered.map_err(|error| match error {
-        ReadError::Io(error) => broken(&error, false),
-        ReadError::Malformed(what) => Broken {
-            failure: Failure::malformed(what),
-            stale: false,
-        },
+        ReadError::Io(error) => Broken::finally(Failure::cut_off(&error)),
+        ReadError::Malformed(what) => Broken::finally(Failure::malformed(&what)),
+        ReadError::TooLarge(bytes_max) => Broken::finally(Failure::body_too_large(bytes_max)),
     })?;
     let keep = keep(&head, &framing, request.reuse);
     Ok((
@@ -100,7 +113,7 @@ pub(super) async fn exchange(
             body,
             proto: head.proto,
             remote,
-            tls_version,
+            tls,
         },
         keep,
     ))
@@ -109,7 +122,15 @@ pub(super) async fn exchange(
 #[derive(Debug)]
 enum ReadError {
     Io(io::Error),
-    Malformed(&'static str),
+    Malformed(Cow<'static, str>),
+    /// The body has more bytes than this.
+    TooLarge(usize),
+}
+
+impl ReadError {
+    fn malformed(what: impl Into<Cow<'static, str>>) -> ReadError {
+        ReadError::Malformed(what.into())
+    }
 }
 
 impl From<io::Error> for ReadError {
@@ -172,7 +193,8 @@ async fn read_head(
             continue;
         }
         if buffer.len() > HEAD_BYTES_MAX {
-            return Err(ReadError::Malformed("the head is too large"));
+            let text = format!("server response headers exceeded {HEAD_BYTES_MAX} bytes; aborted");
+            return Err(ReadError::malformed(text));
         }
         fill(stream, buffer).await?;
     }
@@ -183,7 +205,7 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(usize, Head)>, ReadError> {
     let mut response = httparse::Response::new(&mut headers);
     let parsed = response
         .parse(buffer)
-        .map_err(|_| ReadError::Malformed("the head cannot be parsed"))?;
+        .map_err(|error| malformed_head(buffer, error))?;
     let httparse::Status::Complete(length) = parsed else {
         return Ok(None);
     };
@@ -203,6 +225,23 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(usize, Head)>, ReadError> {
             .collect(),
     };
     Ok(Some((length, head)))
+}
+
+/// In Go's words, with the line that is wrong as far as it is the first.
+fn malformed_head(buffer: &[u8], error: httparse::Error) -> ReadError {
+    if error == httparse::Error::TooManyHeaders {
+        return ReadError::malformed(format!("server response has over {HEADERS_MAX} headers"));
+    }
+    let line = buffer
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let line = String::from_utf8_lossy(&line[..line.len().min(LINE_SHOWN_MAX)]);
+    let line = line.trim_end();
+    if line.starts_with("HTTP/1.") {
+        return ReadError::malformed(format!("malformed MIME header: {error}"));
+    }
+    ReadError::malformed(format!("malformed HTTP response {line:?}"))
 }
 
 fn header<'h>(head: &'h Head, name: &str) -> Option<&'h str> {
@@ -227,7 +266,7 @@ fn framing(head: &Head, method: &str) -> Result<Framing, ReadError> {
             .trim()
             .parse()
             .map(Framing::Length)
-            .map_err(|_| ReadError::Malformed("bad Content-Length")),
+            .map_err(|_| ReadError::malformed(format!("bad Content-Length {length:?}"))),
         None => Ok(Framing::UntilClose),
     }
 }
@@ -236,14 +275,21 @@ async fn read_body(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
     framing: &Framing,
+    take: Body,
 ) -> Result<Vec<u8>, ReadError> {
-    let mut body = Vec::new();
+    let mut body = Kept {
+        bytes: Vec::new(),
+        take,
+    };
     match framing {
         Framing::None => {}
-        Framing::Length(length) => take(stream, buffer, *length, &mut body).await?,
+        Framing::Length(length) => {
+            body.expect(*length)?;
+            transfer(stream, buffer, *length, &mut body).await?;
+        }
         Framing::Chunked => read_chunks(stream, buffer, &mut body).await?,
         Framing::UntilClose => loop {
-            body.extend_from_slice(buffer);
+            body.add(buffer)?;
             buffer.clear();
             match fill(stream, buffer).await {
                 Ok(()) => {}
@@ -252,20 +298,57 @@ async fn read_body(
             }
         },
     }
-    Ok(body)
+    Ok(body.bytes)
+}
+
+/// A body as far as it has come and is wanted.
+struct Kept {
+    bytes: Vec<u8>,
+    take: Body,
+}
+
+impl Kept {
+    /// A server that announces too much need not send it first.
+    fn expect(&mut self, length: u64) -> Result<(), ReadError> {
+        match self.take {
+            Body::Keep { bytes_max } if length > bytes_max as u64 => {
+                Err(ReadError::TooLarge(bytes_max))
+            }
+            Body::Keep { .. } => {
+                // It may lie: more than this is reserved only as it comes.
+                self.bytes
+                    .reserve_exact(length.min(RESERVED_BYTES_MAX) as usize);
+                Ok(())
+            }
+            Body::Discard => Ok(()),
+        }
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
+        match self.take {
+            Body::Keep { bytes_max } if self.bytes.len() + bytes.len() > bytes_max => {
+                Err(ReadError::TooLarge(bytes_max))
+            }
+            Body::Keep { .. } => {
+                self.bytes.extend_from_slice(bytes);
+                Ok(())
+            }
+            Body::Discard => Ok(()),
+        }
+    }
 }
 
 /// Moves exactly `length` bytes.
-async fn take(
+async fn transfer(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
     length: u64,
-    body: &mut Vec<u8>,
+    body: &mut Kept,
 ) -> Result<(), ReadError> {
     let mut left = length;
     loop {
         let now = left.min(buffer.len() as u64) as usize;
-        body.extend_from_slice(&buffer[..now]);
+        body.add(&buffer[..now])?;
         buffer.advance(now);
         left -= now as u64;
         if left == 0 {
@@ -278,7 +361,7 @@ async fn take(
 async fn read_chunks(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut BytesMut,
-    body: &mut Vec<u8>,
+    body: &mut Kept,
 ) -> Result<(), ReadError> {
     loop {
         let line = read_line(stream, buffer).await?;
@@ -286,15 +369,26 @@ async fn read_chunks(
         let size = std::str::from_utf8(size)
             .ok()
             .and_then(|size| u64::from_str_radix(size.trim(), 16).ok())
-            .ok_or(ReadError::Malformed("bad chunk size"))?;
+            .ok_or(ReadError::malformed("invalid byte in chunk length"))?;
         if size == 0 {
             // Trailers are read and dropped.
-            while !read_line(stream, buffer).await?.is_empty() {}
-            return Ok(());
+            let mut trailers_bytes = 0;
+            loop {
+                let line = read_line(stream, buffer).await?;
+                trailers_bytes += line.len();
+                if line.is_empty() {
+                    return Ok(());
+                }
+                if trailers_bytes > HEAD_BYTES_MAX {
+                    return Err(ReadError::malformed(
+                        "suspiciously long trailer after chunked body",
+                    ));
+                }
+            }
         }
-        take(stream, buffer, size, body).await?;
+        transfer(stream, buffer, size, body).await?;
         if !read_line(stream, buffer).await?.is_empty() {
-            return Err(ReadError::Malformed("a chunk is longer than its size"));
+            return Err(ReadError::malformed("malformed chunked encoding"));
         }
     }
 }
@@ -311,7 +405,7 @@ async fn read_line(
             return Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec());
         }
         if buffer.len() > CHUNK_LINE_MAX {
-            return Err(ReadError::Malformed("a chunk line is too long"));
+            return Err(ReadError::malformed("header line too long"));
         }
         fill(stream, buffer).await?;
     }
@@ -336,12 +430,14 @@ fn keep(head: &Head, framing: &Framing, reuse: Reuse) -> Keep {
 mod tests {
     use super::*;
 
+    const LIMITED: Body = Body::Keep { bytes_max: 8 };
+
     async fn read(wire: &str) -> Result<(u16, Vec<u8>), ReadError> {
         let mut stream = wire.as_bytes();
         let mut buffer = BytesMut::new();
         let head = read_head(&mut stream, &mut buffer).await?;
         let framing = framing(&head, "GET")?;
-        let body = read_body(&mut stream, &mut buffer, &framing).await?;
+        let body = read_body(&mut stream, &mut buffer, &framing, LIMITED).await?;
         Ok((head.status, body))
     }
 
@@ -368,6 +464,8 @@ mod tests {
             "nonsense\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabcdefghi",
+            "HTTP/1.0 200 OK\r\n\r\nabcdefghi",
         ] {
             assert!(read(wire).await.is_err(), "{wire:?}");
         }

@@ -1,4 +1,4 @@
-//! The load client: HTTP/1.1 with k6's timings, one set of connections per VU.
+//! The load client: HTTP/1.1 and HTTP/2 with k6's timings, one set of connections per VU.
 //!
 //! Runs on the VU's worker thread, nothing here is `Send`. It performs single round trips;
 //! redirects, cookies and samples are the business of `load::js::modules::http`. Dropping a round
@@ -9,26 +9,31 @@ mod decode;
 mod dns;
 mod exchange;
 mod failure;
+mod http2;
+mod ocsp;
+mod tls;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
-pub(crate) use self::connection::{Meter, Tls};
-pub(crate) use self::decode::decode;
+pub(crate) use self::connection::Meter;
+pub(crate) use self::decode::{Coding, decode};
 pub(crate) use self::dns::Dns;
 pub(crate) use self::failure::Failure;
+pub(crate) use self::tls::{Alpn, Tls, TlsFacts};
 
-use self::connection::Connection;
+use self::connection::{Connection, Network};
+use self::http2::Session;
 use super::metrics::Timings;
 
-/// Idle connections kept per origin; more are closed after their request.
-const IDLE_PER_ORIGIN_MAX: usize = 16;
+/// Sessions tried for one request: a server may refuse streams or say goodbye at any time.
+const SESSIONS_TRIED_MAX: u32 = 3;
 
 /// One request as it goes onto the wire. `Host` and `Content-Length` are added here unless given.
 #[derive(Clone, Debug)]
@@ -38,6 +43,16 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
     pub(crate) reuse: Reuse,
+    pub(crate) take: Body,
+}
+
+/// What becomes of an answer's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// Kept; one that is larger fails the request.
+    Keep { bytes_max: usize },
+    /// Read to its end and dropped.
+    Discard,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +72,24 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     pub(crate) proto: &'static str,
     pub(crate) remote: SocketAddr,
-    /// `tls1.2` or `tls1.3`.
-    pub(crate) tls_version: Option<&'static str>,
+    /// `None` without TLS.
+    pub(crate) tls: Option<Rc<TlsFacts>>,
 }
 
 /// A round trip with its phases, which are there for a failed one too as far as it came.
 #[derive(Debug)]
 pub(crate) struct RoundTrip {
     pub(crate) timings: Timings,
+    /// The server's address, if it came to a connection.
+    pub(crate) remote: Option<SocketAddr>,
     pub(crate) outcome: Result<Answer, Failure>,
+}
+
+/// How far a request has come.
+#[derive(Default)]
+struct Trip {
+    timings: Timings,
+    remote: Option<SocketAddr>,
 }
 
 /// A VU's connections. Cheap to clone.
@@ -73,81 +97,149 @@ pub(crate) struct RoundTrip {
 pub(crate) struct Client(Rc<Inner>);
 
 struct Inner {
-    dns: Rc<Dns>,
-    tls: Rc<Tls>,
-    meter: Rc<Meter>,
+    network: Network,
     idle: RefCell<HashMap<String, Vec<Connection>>>,
+    /// At most one per origin: its requests share it.
+    sessions: RefCell<HashMap<String, Session>>,
+    idle_per_origin_max: usize,
+}
+
+/// What a VU's client is made with.
+pub(crate) struct Setting {
+    /// `dns` and `tls` are shared by all VUs of a worker.
+    pub(crate) dns: Rc<Dns>,
+    pub(crate) tls: Rc<Tls>,
+    /// Counts this VU's bytes.
+    pub(crate) meter: Rc<Meter>,
+    /// Where connections go out from (`localIPs`).
+    pub(crate) local_ip: Option<IpAddr>,
+    /// Idle connections kept per origin; more are closed after their request.
+    pub(crate) idle_per_origin_max: usize,
 }
 
 impl Client {
-    /// `dns` and `tls` are shared by all VUs of a worker; `meter` counts this VU's bytes.
-    pub(crate) fn new(dns: Rc<Dns>, tls: Rc<Tls>, meter: Rc<Meter>) -> Client {
+    pub(crate) fn new(setting: Setting) -> Client {
         Client(Rc::new(Inner {
-            dns,
-            tls,
-            meter,
-            idle: RefCell::new(HashMap::new()),
+            network: Network {
+                dns: setting.dns,
+                tls: setting.tls,
+                meter: setting.meter,
+                local_ip: setting.local_ip,
+            },
+            idle: RefCell::default(),
+            sessions: RefCell::default(),
+            idle_per_origin_max: setting.idle_per_origin_max,
         }))
     }
 
     /// Closes all idle connections (`noVUConnectionReuse`, the end of the VU).
     pub(crate) fn close_idle(&self) {
         self.0.idle.borrow_mut().clear();
+        self.0.sessions.borrow_mut().clear();
     }
 
     /// One request and its answer within `timeout`.
     pub(crate) async fn round_trip(&self, request: &Request, timeout: Duration) -> RoundTrip {
-        let mut timings = Timings::default();
+        let mut trip = Trip::default();
         let begun = Instant::now();
-        let work = self.attempts(request, begun, &mut timings);
-        match tokio::time::timeout(timeout, work).await {
-            Ok(outcome) => RoundTrip { timings, outcome },
-            Err(_) => {
-                // What was under way when the time ran out counts as waiting.
-                let known = timings.blocked + timings.sending;
-                timings.waiting = begun.elapsed().saturating_sub(known);
-                RoundTrip {
-                    timings,
-                    outcome: Err(Failure::timeout()),
-                }
-            }
+        let work = self.attempts(request, begun, &mut trip);
+        let outcome = match tokio::time::timeout(timeout, work).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::timeout()),
+        };
+        let Trip {
+            mut timings,
+            remote,
+        } = trip;
+        if outcome.is_err() {
+            close_timings(&mut timings, begun);
+        }
+        RoundTrip {
+            timings,
+            remote,
+            outcome,
         }
     }
 
-    /// A kept connection may have been closed by the server meanwhile: that one is replaced once,
-    /// as long as nothing of an answer has come and repeating can do no harm.
+    /// A kept connection may have been closed by the server meanwhile: that one is replaced, as
+    /// long as nothing of an answer has come and repeating can do no harm.
     async fn attempts(
         &self,
         request: &Request,
         begun: Instant,
-        timings: &mut Timings,
+        trip: &mut Trip,
     ) -> Result<Answer, Failure> {
         let origin = origin(&request.url);
         while let Some(mut connection) = self.take_idle(&origin) {
-            timings.blocked = begun.elapsed();
-            match exchange::exchange(&mut connection, request, timings).await {
+            trip.timings.blocked = begun.elapsed();
+            trip.remote = Some(connection.remote);
+            match exchange::exchange(&mut connection, request, &mut trip.timings).await {
                 Ok((answer, keep)) => {
                     self.give_back(origin, connection, keep);
                     return Ok(answer);
                 }
                 Err(exchange::Broken { failure, stale }) if !stale => return Err(failure),
-                Err(_) => *timings = Timings::default(),
+                Err(_) => trip.timings = Timings::default(),
             }
         }
-        let mut connection = Connection::open(
-            &request.url,
-            &self.0.dns,
-            &self.0.tls,
-            &self.0.meter,
-            timings,
-        )
-        .await?;
-        timings.blocked = begun.elapsed();
-        let (answer, keep) = exchange::exchange(&mut connection, request, timings)
-            .await
-            .map_err(|broken| broken.failure)?;
-        self.give_back(origin, connection, keep);
-        Ok(answer)
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let session = match self.session(&origin) {
+                Some(session) => session,
+                None => {
+                    let network = &self.0.network;
+                    let opened =
+                        Connection::open(&request.url, Alpn::Both, network, &mut trip.timings);
+                    let mut connection = opened.await?;
+                    if !connection.is_http2 {
+                        trip.timings.blocked = begun.elapsed();
+                        trip.remote = Some(connection.remote);
+                        let exchanged =
+                            exchange::exchange(&mut connection, request, &mut trip.timings);
+                        let (answer, keep) = exchanged.await.map_err(|broken| broken.failure)?;
+                        self.give_back(origin, connection, keep);
+                        return Ok(answer);
+                    }
+                    self.keep_session(&origin, Session::begin(connection).await?)
+                }
+            };
+            trip.timings.blocked = begun.elapsed();
+            trip.remote = Some(session.remote());
+            match session.exchange(request, &mut trip.timings).await {
+                Ok(answer) => {
+                    if request.reuse == Reuse::Close {
+                        self.0.sessions.borrow_mut().remove(&origin);
+                    }
+                    return Ok(answer);
+                }
+                Err(broken) if broken.stale && tried < SESSIONS_TRIED_MAX => {
+                    self.0.sessions.borrow_mut().remove(&origin);
+                    trip.timings = Timings::default();
+                }
+                Err(broken) => return Err(broken.failure),
+            }
+        }
+    }
+
+    fn session(&self, origin: &str) -> Option<Session> {
+        let mut sessions = self.0.sessions.borrow_mut();
+        let session = sessions.get(origin)?;
+        if session.is_open() {
+            return Some(session.clone());
+        }
+        sessions.remove(origin);
+        None
+    }
+
+    /// The first of several that were begun at the same time stays.
+    fn keep_session(&self, origin: &str, session: Session) -> Session {
+        if let Some(known) = self.session(origin) {
+            return known;
+        }
+        let mut sessions = self.0.sessions.borrow_mut();
+        sessions.insert(origin.to_owned(), session.clone());
+        session
     }
 
     fn take_idle(&self, origin: &str) -> Option<Connection> {
@@ -172,9 +264,22 @@ impl Client {
         }
         let mut idle = self.0.idle.borrow_mut();
         let connections = idle.entry(origin).or_default();
-        if connections.len() < IDLE_PER_ORIGIN_MAX {
+        if connections.len() < self.0.idle_per_origin_max {
             connections.push(connection);
         }
+    }
+}
+
+/// The phase that a request failed in lasts until now. As in k6, a request that was never sent in
+/// full has none.
+fn close_timings(timings: &mut Timings, begun: Instant) {
+    let known = timings.blocked + timings.sending + timings.waiting;
+    let rest = begun.elapsed().saturating_sub(known);
+    let is_sent = !timings.sending.is_zero();
+    if is_sent && timings.waiting.is_zero() {
+        timings.waiting = rest;
+    } else if is_sent && timings.receiving.is_zero() {
+        timings.receiving = rest;
     }
 }
 

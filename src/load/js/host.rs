@@ -13,7 +13,7 @@ use super::events::Events;
 use super::library::Library;
 use super::rejections::Rejections;
 use super::tagging::Tagging;
-use crate::load::client::{Client, Dns, Meter, Tls};
+use crate::load::client::{Client, Dns, Meter, Setting, Tls};
 use crate::load::metrics::sample::Value;
 use crate::load::metrics::tags::TagInterner;
 use crate::load::metrics::{Container, MetricId, Registry, SampleSink, TagSet, builtin};
@@ -93,7 +93,15 @@ impl Host {
         shared: Rc<WorkerShared>,
     ) -> Host {
         let meter = Rc::new(Meter::default());
-        let client = Client::new(shared.dns.clone(), shared.tls.clone(), meter.clone());
+        let settings = &shared.settings;
+        let local_ips = settings.network.local_ips.as_ref();
+        let client = Client::new(Setting {
+            dns: shared.dns.clone(),
+            tls: shared.tls.clone(),
+            meter: meter.clone(),
+            local_ip: local_ips.map(|pool| pool.get(u64::from(vu.saturating_sub(1)))),
+            idle_per_origin_max: settings.batch_per_host_max,
+        });
         let run = RunSide {
             shared,
             client,

@@ -104,13 +104,16 @@ pub(super) fn run(
     orders: mpsc::UnboundedReceiver<Order>,
 ) {
     let shared = Rc::new(WorkerShared {
-        tls: Rc::new(Tls::new(start.settings.insecure_skip_tls_verify)),
+        tls: Rc::new(Tls::new(
+            start.settings.network.clone(),
+            start.settings.insecure_skip_tls_verify,
+        )),
+        dns: Rc::new(Dns::new(start.settings.network.clone())),
         settings: start.settings,
         state: start.state,
         options_json: start.options_json,
         sink: RefCell::new(Some(start.sink)),
         interner: RefCell::new(TagInterner::default()),
-        dns: Rc::new(Dns::default()),
     });
     let worker = Worker {
         program: start.program,

@@ -176,7 +176,7 @@ impl Performed {
         let _ = match &self.outcome {
             Ok(answer) => {
                 let remote = answer.remote;
-                let tls = answer.tls_version.unwrap_or_default();
+                let tls = answer.tls.as_deref().map_or("", |tls| tls.version);
                 write!(
                     lines,
                     "{} {}\n{}\n{}\n{}\n{}\n{tls}\n",

@@ -11,7 +11,7 @@ use url::Url;
 
 use super::answer::{Performed, SetCookie};
 use super::spec::{BodyType, Spec};
-use crate::load::client::{Answer, Failure, Request, Reuse, RoundTrip, decode};
+use crate::load::client::{Answer, Body, Failure, Request, Reuse, RoundTrip, decode};
 use crate::load::js::host::{Host, RunSide};
 use crate::load::js::tagging::HttpTags;
 use crate::load::metrics::sample::Value;
@@ -32,8 +32,14 @@ pub(super) async fn perform(host: Rc<Host>, spec: Spec) -> Performed {
     loop {
         let request = leg.request(&spec, run);
         let left = deadline.saturating_duration_since(Instant::now());
-        let RoundTrip { timings, outcome } = run.client.round_trip(&request, left).await;
-        let mut answer = match outcome.and_then(decoded) {
+        let RoundTrip {
+            timings, outcome, ..
+        } = run.client.round_trip(&request, left).await;
+        let outcome = match outcome {
+            Ok(answer) => decoded(answer, request.take).await,
+            Err(failure) => Err(failure),
+        };
+        let mut answer = match outcome {
             Ok(answer) => answer,
             Err(failure) => {
                 emit(&host, run, &spec, &leg, &timings, Err(&failure));
@@ -149,6 +155,13 @@ impl Leg {
             } else {
                 Reuse::KeepAlive
             },
+            take: match spec.body_type {
+                BodyType::None => Body::Discard,
+                // The script's copy has to fit into the VU's memory beside it.
+                _ => Body::Keep {
+                    bytes_max: settings.vm.memory_bytes_max / 2,
+                },
+            },
         }
     }
 }
@@ -161,10 +174,18 @@ fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.as_str())
 }
 
-fn decoded(mut answer: Answer) -> Result<Answer, Failure> {
+async fn decoded(mut answer: Answer, take: Body) -> Result<Answer, Failure> {
+    let Body::Keep { bytes_max } = take else {
+        return Ok(answer);
+    };
+    // These have no body, whatever their headers say.
+    if matches!(answer.status, 204 | 304) {
+        return Ok(answer);
+    }
     let coding = header(&answer, "content-encoding").map(str::to_owned);
     if let Some(coding) = coding {
-        answer.body = decode(std::mem::take(&mut answer.body), &coding)?;
+        let body = std::mem::take(&mut answer.body);
+        answer.body = decode(body, &coding, bytes_max).await?;
     }
     Ok(answer)
 }
@@ -228,11 +249,12 @@ fn emit(
         Ok(_) => (0, String::new()),
         Err(failure) => (failure.code, failure.text.clone()),
     };
+    let tls = outcome.ok().and_then(|answer| answer.tls.as_deref());
     let system = HttpTags {
         method: Arc::from(&*leg.method),
         status,
         proto: outcome.map_or("", |answer| answer.proto),
-        tls_version: outcome.ok().and_then(|answer| answer.tls_version),
+        tls_version: tls.map(|tls| tls.version),
         expected,
         error_code,
         error,
