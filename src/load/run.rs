@@ -27,6 +27,8 @@ use super::metrics::{Engine, Registry, SampleBatch, SampleSink, TagSet, builtin}
 use super::options::{self, Layer, Options};
 use super::output::manager::{CHANNEL_BATCHES_MAX, Manager};
 use super::output::{self, Output, RunStart};
+use super::schedule::Demand;
+use super::schedule::share::{self, Share};
 use super::state::{AbortReason, RunState};
 use super::summary::json::Terminal;
 use super::threshold::{Evaluator, SetupError};
@@ -136,7 +138,7 @@ pub async fn run(config: RunConfig) -> Result<RunOutcome, Error> {
     (config.begun)(Begun {
         state: state.clone(),
         options: prepared.options.clone(),
-        vus_max: prepared.vus_max,
+        vus_max: prepared.demand.possible,
         regular,
         longest,
         outputs: descriptions,
@@ -157,7 +159,9 @@ struct Prepared {
     registry: Registry,
     engine: Engine,
     evaluator: Evaluator,
-    vus_max: u32,
+    /// What this instance does of each scenario.
+    shares: Vec<Share>,
+    demand: Demand,
 }
 
 async fn prepare(
@@ -184,6 +188,8 @@ async fn prepare(
     if options.no_thresholds {
         options.thresholds.clear();
     }
+    let stripe = share::stripe(&options).map_err(|text| options::Invalid(vec![text]))?;
+    let shares = share::shares(&options.scenarios, &stripe);
     let mut engine = Engine::new(registry.clone());
     let evaluator =
         Evaluator::bind(&options.thresholds, &registry, &mut engine).map_err(Error::Thresholds)?;
@@ -196,7 +202,8 @@ async fn prepare(
     );
     Ok(Prepared {
         program: Arc::new(program),
-        vus_max: schedule::vus_max(&options.scenarios),
+        demand: schedule::demand(&shares),
+        shares,
         options: Arc::new(options),
         warnings: consolidated.warnings,
         registry,
@@ -233,7 +240,8 @@ struct Live {
     state: Arc<RunState>,
     start: RunStart,
     run_tags: TagSet,
-    vus_max: u32,
+    shares: Vec<Share>,
+    demand: Demand,
     pool: Arc<VuPool>,
     engine: Arc<Mutex<Engine>>,
     evaluator: Arc<Evaluator>,
@@ -318,7 +326,8 @@ impl Live {
             options: prepared.options,
             state,
             run_tags,
-            vus_max: prepared.vus_max,
+            shares: prepared.shares,
+            demand: prepared.demand,
             pool: Arc::new(pool),
             engine,
             evaluator: Arc::new(prepared.evaluator),
@@ -336,7 +345,7 @@ impl Live {
     }
 
     async fn run_phases(&mut self) {
-        if let Err(error) = self.pool.init(self.vus_max).await {
+        if let Err(error) = self.pool.init(self.demand.planned).await {
             return self.script_failed(&error);
         }
         if let Err(error) = self.setup().await {
@@ -371,15 +380,15 @@ impl Live {
         let samples = self.samples.clone();
         let crew = Arc::new(Crew::new(
             self.pool.clone(),
-            self.vus_max,
+            self.demand.planned,
             self.state.clone(),
             samples.expect("the channel closes after the executors"),
         ));
         let origin = Instant::now();
         let mut scenarios = tokio::task::JoinSet::new();
-        for scenario in &self.options.scenarios {
+        for share in &self.shares {
             scenarios.spawn(executor::run(
-                scenario.clone(),
+                share.clone(),
                 crew.clone(),
                 origin,
                 self.run_tags.clone(),

@@ -3,9 +3,15 @@
 //! No clock, no VUs: everything is a value, and tested as one. Times count from the scenario's
 //! start. Due times are computed from the start, never by adding up waits.
 
+pub mod arrival;
+pub mod segment;
+pub mod share;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::segment::Stripe;
+use self::share::Share;
 use super::options::{Executor, Scenario, Stage};
 
 /// From `at` on, until the next step, this many VUs.
@@ -89,30 +95,38 @@ pub fn intervals(steps: &[Step], end: Duration) -> Vec<Vec<Interval>> {
     slots
 }
 
-/// Highest number of VUs that a scenario may hold at once over time, its graceful tails included.
-/// The last step is 0.
-pub fn reserved(scenario: &Scenario) -> Vec<Step> {
-    let end = scenario.executor.regular_duration();
-    let released = end + scenario.graceful_stop;
+/// VUs that a scenario holds at once over time, its graceful tails included. The last step is 0.
+/// Of an arrival rate these are the ones that it begins with.
+pub fn reserved(share: &Share) -> Vec<Step> {
+    let scenario = &share.scenario;
+    let released = scenario.executor.regular_duration() + scenario.graceful_stop;
+    let all_along = |vus| {
+        let end = Step {
+            at: released,
+            vus: 0,
+        };
+        vec![
+            Step {
+                at: Duration::ZERO,
+                vus,
+            },
+            end,
+        ]
+    };
     match &scenario.executor {
         Executor::SharedIterations { vus, .. }
         | Executor::PerVuIterations { vus, .. }
-        | Executor::ConstantVus { vus, .. } => vec![
-            Step {
-                at: Duration::ZERO,
-                vus: *vus,
-            },
-            Step {
-                at: released,
-                vus: 0,
-            },
-        ],
+        | Executor::ConstantVus { vus, .. } => all_along(*vus),
+        Executor::ConstantArrivalRate {
+            pre_allocated_vus, ..
+        }
+        | Executor::RampingArrivalRate {
+            pre_allocated_vus, ..
+        } => all_along(*pre_allocated_vus),
         Executor::RampingVus {
-            start_vus,
-            stages,
-            graceful_ramp_down,
+            graceful_ramp_down, ..
         } => {
-            let steps = ramp(*start_vus, stages);
+            let steps = share.ramp();
             let held = steps.iter().enumerate().map(|(index, step)| {
                 let until = match steps.get(index + 1) {
                     Some(next) => (next.at + *graceful_ramp_down).min(released),
@@ -122,38 +136,67 @@ pub fn reserved(scenario: &Scenario) -> Vec<Step> {
             });
             highest_of(held)
         }
-        Executor::ConstantArrivalRate { max_vus, .. }
-        | Executor::RampingArrivalRate { max_vus, .. } => vec![
-            Step {
-                at: Duration::ZERO,
-                vus: *max_vus,
-            },
-            Step {
-                at: released,
-                vus: 0,
-            },
-        ],
     }
 }
 
+/// How many VUs a run needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// Those that are made before the run.
+    pub planned: u32,
+    /// With all that arrival rates may add.
+    pub possible: u32,
+}
+
 /// Most VUs that all scenarios together hold at any instant.
-pub fn vus_max(scenarios: &[Scenario]) -> u32 {
-    let mut changes: BTreeMap<Duration, i64> = BTreeMap::new();
-    for scenario in scenarios {
-        let mut before = 0;
-        for step in reserved(scenario) {
-            *changes.entry(scenario.start_time + step.at).or_default() +=
-                i64::from(step.vus) - before;
-            before = i64::from(step.vus);
+pub fn demand(shares: &[Share]) -> Demand {
+    let mut changes: BTreeMap<Duration, (i64, i64)> = BTreeMap::new();
+    for share in shares {
+        let more = match &share.scenario.executor {
+            Executor::ConstantArrivalRate {
+                pre_allocated_vus,
+                max_vus,
+                ..
+            }
+            | Executor::RampingArrivalRate {
+                pre_allocated_vus,
+                max_vus,
+                ..
+            } => i64::from(*max_vus) - i64::from(*pre_allocated_vus),
+            _ => 0,
+        };
+        let (mut before, mut possible_before) = (0, 0);
+        for step in reserved(share) {
+            let vus = i64::from(step.vus);
+            let is_end = step.at >= released(&share.scenario);
+            let possible = if is_end { 0 } else { vus + more };
+            let change = changes
+                .entry(share.scenario.start_time + step.at)
+                .or_default();
+            change.0 += vus - before;
+            change.1 += possible - possible_before;
+            (before, possible_before) = (vus, possible);
         }
     }
-    let mut now = 0;
-    let mut most = 0;
+    let (mut now, mut most) = ((0, 0), (0, 0));
     for change in changes.values() {
-        now += change;
-        most = most.max(now);
+        now = (now.0 + change.0, now.1 + change.1);
+        most = (most.0.max(now.0), most.1.max(now.1));
     }
-    u32::try_from(most).unwrap_or(u32::MAX)
+    let count = |vus: i64| u32::try_from(vus).unwrap_or(u32::MAX);
+    Demand {
+        planned: count(most.0),
+        possible: count(most.1),
+    }
+}
+
+/// Most VUs of all of these scenarios, unsegmented.
+pub fn vus_max(scenarios: &[Scenario]) -> u32 {
+    demand(&share::shares(scenarios, &Stripe::whole())).possible
+}
+
+fn released(scenario: &Scenario) -> Duration {
+    scenario.executor.regular_duration() + scenario.graceful_stop
 }
 
 /// When the last scenario is over at the latest: regular end, and end with its graceful stop.
@@ -283,12 +326,12 @@ mod tests {
     fn ramped_down_vus_stay_reserved_for_their_grace() {
         let scenario = ramping(4, vec![stage(2, 2), stage(2, 3), stage(10, 3)], 3, 5);
         assert_eq!(
-            plain(&reserved(&scenario)),
+            plain(&reserved(&Share::whole(scenario))),
             [(0, 4), (4_000, 3), (19_000, 0)]
         );
         let abrupt = ramping(4, vec![stage(2, 2), stage(2, 2)], 0, 0);
         assert_eq!(
-            plain(&reserved(&abrupt)),
+            plain(&reserved(&Share::whole(abrupt))),
             [(0, 4), (1_000, 3), (2_000, 2), (4_000, 0)]
         );
     }
@@ -307,6 +350,27 @@ mod tests {
         assert_eq!(vus_max(&[constant(5, 0), constant(7, 11)]), 12);
         let both = longest(&[constant(5, 0), constant(7, 12)]);
         assert_eq!(both, (Duration::from_secs(22), Duration::from_secs(24)));
+    }
+
+    #[test]
+    fn arrival_rates_plan_for_some_and_may_have_more() {
+        let arrivals = Scenario {
+            graceful_stop: Duration::from_secs(2),
+            ..Scenario::shortcut(Executor::ConstantArrivalRate {
+                rate: 1,
+                time_unit: Duration::from_secs(1),
+                duration: Duration::from_secs(10),
+                pre_allocated_vus: 3,
+                max_vus: 10,
+            })
+        };
+        let later = Scenario {
+            start_time: Duration::from_secs(12),
+            ..arrivals.clone()
+        };
+        let whole = |scenarios: &[Scenario]| demand(&share::shares(scenarios, &Stripe::whole()));
+        let (planned, possible) = (3, 10);
+        assert_eq!(whole(&[arrivals, later]), Demand { planned, possible });
     }
 
     #[test]

@@ -264,3 +264,57 @@ export function teardown() { console.log('tearing down'); sleep(600); }"#,
     process.interrupt();
     assert_eq!(process.ended_within(Duration::from_secs(30)), 105);
 }
+
+#[test]
+fn arrival_rate_starts_every_iteration_that_has_a_vu() {
+    let options = "{ scenarios: { s: { executor: 'constant-arrival-rate', rate: 20, duration: '2s', preAllocatedVUs: 5 } } }";
+    let ran = script(options, "sleep(0.05)").run().expect(0);
+    let (done, dropped) = (count(&ran, "iterations"), count(&ran, "dropped_iterations"));
+    assert_eq!(done + dropped, 40, "{done} + {dropped}");
+    assert!(done >= 30, "{done}");
+    let late = ran.metric("iteration_duration_from_schedule");
+    assert!(late["avg"].as_f64() >= ran.metric("iteration_duration")["avg"].as_f64());
+}
+
+#[test]
+fn arrivals_that_outnumber_the_vus_warn_once_and_count_as_dropped() {
+    let options = "{ scenarios: { s: { executor: 'ramping-arrival-rate', startRate: 20, stages: [{ duration: '2s', target: 20 }], preAllocatedVUs: 1, maxVUs: 3, gracefulStop: '0s' } } }";
+    let ran = script(options, "sleep(10)").run().expect(0);
+    assert_eq!(count(&ran, "iterations"), 0);
+    assert_eq!(count(&ran, "dropped_iterations"), 37);
+    assert_eq!(ran.metric("vus_max")["max"], 3);
+    let warning = "Insufficient VUs, reached 3 active VUs and cannot initialize more";
+    let warnings = ran.finished.stderr.matches(warning).count();
+    assert_eq!(warnings, 1, "{}", ran.finished.stderr);
+}
+
+#[test]
+fn segments_of_a_test_add_up_to_it() {
+    let options = "{ scenarios: {
+        shared: { executor: 'shared-iterations', vus: 3, iterations: 11 },
+        own: { executor: 'per-vu-iterations', vus: 4, iterations: 2 },
+        arrivals: { executor: 'constant-arrival-rate', rate: 15, duration: '1s', preAllocatedVUs: 6 },
+    } }";
+    let body = "seen.add(1, { which: `${exec.scenario.name}${exec.scenario.iterationInTest}` })";
+    let mut seen = Vec::new();
+    let mut iterations = 0;
+    for segment in ["0:1/3", "1/3:2/3", "2/3:1"] {
+        let ran = script(options, body)
+            .env("K6_EXECUTION_SEGMENT", segment)
+            .env("K6_EXECUTION_SEGMENT_SEQUENCE", "0,1/3,2/3,1")
+            .args(["--out", "json=out.json"])
+            .run()
+            .expect(0);
+        iterations += count(&ran, "iterations");
+        seen.extend(ran.text("out.json").lines().filter_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            let which = line["data"]["tags"]["which"].as_str()?;
+            Some(which.to_owned())
+        }));
+    }
+    assert_eq!(iterations, 11 + 8 + 15);
+    seen.sort();
+    let all = seen.len();
+    seen.dedup();
+    assert_eq!((all, seen.len()), (34, 34), "no number runs twice");
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, mpsc};
@@ -16,6 +16,10 @@ use crate::load::vu::pool::{Activation, Running, VuId, VuPool};
 /// Sets VUs to work; the pool, or a stand-in in tests.
 pub trait Vus: Send + Sync {
     fn activate(&self, vu: VuId, activation: Activation) -> Box<dyn RunningVu>;
+    /// Makes VUs exist up to number `count`; what fails is told in its text.
+    fn init(&self, count: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>>;
+    /// Whether they work on threads of their own, by the machine's clock.
+    fn are_real(&self) -> bool;
 }
 
 /// A VU at work.
@@ -28,6 +32,17 @@ pub trait RunningVu: Send {
 impl Vus for VuPool {
     fn activate(&self, vu: VuId, activation: Activation) -> Box<dyn RunningVu> {
         Box::new(VuPool::activate(self, vu, activation))
+    }
+
+    fn init(&self, count: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        Box::pin(async move {
+            let made = VuPool::init(self, count).await;
+            made.map_err(|error| error.to_string())
+        })
+    }
+
+    fn are_real(&self) -> bool {
+        true
     }
 }
 
@@ -49,6 +64,8 @@ pub struct Crew {
     free: Mutex<BTreeSet<VuId>>,
     /// One permit for each free VU.
     available: Semaphore,
+    /// Number of the last VU that exists or is being made.
+    count: AtomicU32,
 }
 
 impl Crew {
@@ -65,7 +82,13 @@ impl Crew {
             samples,
             free: Mutex::new((1..=count).map(VuId).collect()),
             available: Semaphore::new(count as usize),
+            count: AtomicU32::new(count),
         }
+    }
+
+    /// Whether loops that need exact times have threads of their own.
+    pub(super) fn wants_threads(&self) -> bool {
+        self.vus.are_real()
     }
 
     pub fn state(&self) -> &RunState {
@@ -89,9 +112,28 @@ impl Crew {
         Some(free.pop_first().expect("a permit stands for a free VU"))
     }
 
+    /// Makes one more VU than there were and takes it; `None` where its init code fails.
+    pub(super) async fn grow(&self) -> Option<VuId> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.vus.init(number).await {
+            Ok(()) => Some(VuId(number)),
+            Err(error) => {
+                if !self.state.cancelled.is_cancelled() {
+                    tracing::error!(vu = number, "a further VU could not be made: {error}");
+                }
+                None
+            }
+        }
+    }
+
     /// Makes a taken VU free again.
     pub(super) fn give_back(&self, vu: VuId) {
         self.state.vus_active.fetch_sub(1, Ordering::Relaxed);
+        self.put(vu);
+    }
+
+    /// Makes a VU free.
+    fn put(&self, vu: VuId) {
         let mut free = self.free.lock().unwrap_or_else(|e| e.into_inner());
         assert!(free.insert(vu), "a VU is given back once");
         drop(free);
@@ -100,7 +142,17 @@ impl Crew {
 
     /// Sets a taken VU to work.
     pub(super) fn activate(&self, vu: VuId, activation: Activation) -> Box<dyn RunningVu> {
-        self.state.vus_active.fetch_add(1, Ordering::Relaxed);
+        self.count_active(1);
+        self.vus.activate(vu, activation)
+    }
+
+    /// VUs that were taken count as active.
+    pub(super) fn count_active(&self, vus: u32) {
+        self.state.vus_active.fetch_add(vus, Ordering::Relaxed);
+    }
+
+    /// Sets a VU to work that counts as active already.
+    pub(super) fn send(&self, vu: VuId, activation: Activation) -> Box<dyn RunningVu> {
         self.vus.activate(vu, activation)
     }
 
@@ -132,7 +184,21 @@ impl Crew {
                 tags: tags.clone(),
             },
         };
-        // A closed channel means that the output side has already failed and said so.
-        let _ = self.samples.send(vec![container]).await;
+        self.report(vec![container]).await;
+    }
+
+    /// Hands samples over.
+    pub(super) async fn report(&self, batch: SampleBatch) {
+        if !batch.is_empty() {
+            // A closed channel means that the output side has already failed and said so.
+            let _ = self.samples.send(batch).await;
+        }
+    }
+
+    /// Hands samples over if there is room for them; else they stay.
+    pub(super) fn try_report(&self, batch: &mut SampleBatch) {
+        if let Ok(permit) = self.samples.try_reserve() {
+            permit.send(std::mem::take(batch));
+        }
     }
 }

@@ -4,8 +4,10 @@
 //! no iteration starts, after the graceful one running iterations are interrupted. Cancellation
 //! of the run interrupts at once. An executor returns when all its VUs are back.
 
+mod arrival_rate;
 mod constant_vus;
 mod crew;
+mod pace;
 mod per_vu_iterations;
 mod ramping_vus;
 mod shared_iterations;
@@ -19,8 +21,12 @@ use tokio::time::{Instant, sleep_until};
 
 pub use crew::{Crew, RunningVu, Vus};
 
+use self::arrival_rate::Staff;
+
 use super::metrics::TagSet;
-use super::options::{Executor, Scenario};
+use super::options::Executor;
+use super::schedule::arrival::{Arrivals, Timetable};
+use super::schedule::share::Share;
 use super::vu::pool::{Activation, IterationSource, ScenarioContext};
 
 /// What every executor of one scenario works with.
@@ -38,6 +44,7 @@ impl Shift {
         Activation {
             scenario: self.context.clone(),
             source,
+            due: None,
         }
     }
 
@@ -65,12 +72,13 @@ impl Shift {
 /// Runs one scenario from its start time to the return of its last VU. `origin` is the start of
 /// all scenarios, after setup.
 pub async fn run(
-    scenario: Scenario,
+    share: Share,
     crew: Arc<Crew>,
     origin: Instant,
     run_tags: TagSet,
     setup_data: Option<Arc<str>>,
 ) {
+    let scenario = &share.scenario;
     let started = origin + scenario.start_time;
     tokio::select! {
         () = sleep_until(started) => {}
@@ -91,6 +99,7 @@ pub async fn run(
         duration: Some(regular),
         iterations: executor.total_iterations(),
         iterations_started: AtomicU64::new(0),
+        stripe: share.stripe.clone(),
         setup_data,
     };
     let shift = Arc::new(Shift {
@@ -110,23 +119,30 @@ pub async fn run(
             constant_vus::run(&shift, *vus).await;
             0
         }
-        Executor::ConstantArrivalRate { .. } | Executor::RampingArrivalRate { .. } => {
-            tracing::error!("executor '{}' is not in this version", executor.kind());
+        Executor::RampingVus {
+            graceful_ramp_down, ..
+        } => {
+            ramping_vus::run(shift.clone(), started, &share.ramp(), *graceful_ramp_down).await;
             0
         }
-        Executor::RampingVus {
-            start_vus,
-            stages,
-            graceful_ramp_down,
+        Executor::ConstantArrivalRate {
+            pre_allocated_vus,
+            max_vus,
+            ..
+        }
+        | Executor::RampingArrivalRate {
+            pre_allocated_vus,
+            max_vus,
+            ..
         } => {
-            ramping_vus::run(
-                shift.clone(),
-                started,
-                *start_vus,
-                stages,
-                *graceful_ramp_down,
-            )
-            .await;
+            let staff = Staff {
+                pre_allocated: *pre_allocated_vus,
+                max: *max_vus,
+            };
+            let arrivals = Arrivals::of(executor).expect("it is an arrival rate");
+            let timetable = Timetable::new(arrivals, share.stripe.clone());
+            let (_, rate) = tokio::sync::watch::channel(None);
+            arrival_rate::run(shift.clone(), started, timetable, staff, rate).await;
             0
         }
     };

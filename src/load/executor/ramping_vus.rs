@@ -17,8 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Shift;
 use super::crew::RunningVu;
-use crate::load::options::Stage;
-use crate::load::schedule::{Interval, intervals, ramp};
+use crate::load::schedule::{Interval, Step, intervals};
 use crate::load::vu::pool::{IterationSource, VuId};
 
 /// Lets iterations begin until an instant that can be moved.
@@ -48,13 +47,12 @@ struct Slot {
 pub(super) async fn run(
     shift: Arc<Shift>,
     started: Instant,
-    start_vus: u32,
-    stages: &[Stage],
+    steps: &[Step],
     graceful_ramp_down: Duration,
 ) {
     let end = shift.regular_end - started;
     let mut tasks = tokio::task::JoinSet::new();
-    for intervals in intervals(&ramp(start_vus, stages), end) {
+    for intervals in intervals(steps, end) {
         let mut slot = Slot {
             shift: shift.clone(),
             gate: Arc::new(Gate {

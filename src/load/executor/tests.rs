@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::load::metrics::{SampleBatch, sample};
-use crate::load::options::Stage;
-use crate::load::schedule;
+use crate::load::options::{Scenario, Stage};
+use crate::load::schedule::segment::Stripe;
+use crate::load::schedule::{self, share};
 use crate::load::state::{AbortReason, RunState};
 use crate::load::vu::pool::VuId;
 
@@ -55,12 +56,22 @@ impl Vus for Sleepers {
             let until = origin.elapsed().as_millis() as u64;
             let mut at_work = at_work.lock().expect("no panic");
             at_work.entry(vu.0).or_default().push((from, until));
+            drop(at_work);
+            activation.source.returned(vu);
         });
         Box::new(Sleeper {
             interrupted,
             task,
             done: false,
         })
+    }
+
+    fn init(&self, _: u32) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + '_>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn are_real(&self) -> bool {
+        false
     }
 }
 
@@ -101,7 +112,8 @@ async fn ran(scenarios: Vec<Scenario>, length_ms: u64, cancel_ms: Option<u64>) -
     let at_work = sleepers.at_work.clone();
     let state = Arc::new(RunState::new());
     let (samples, mut received) = mpsc::channel::<SampleBatch>(16);
-    let count = schedule::vus_max(&scenarios);
+    let shares = share::shares(&scenarios, &Stripe::whole());
+    let count = schedule::demand(&shares).planned;
     let crew = Arc::new(Crew::new(Arc::new(sleepers), count, state.clone(), samples));
     if let Some(ms) = cancel_ms {
         let state = state.clone();
@@ -111,8 +123,8 @@ async fn ran(scenarios: Vec<Scenario>, length_ms: u64, cancel_ms: Option<u64>) -
         });
     }
     let mut tasks = tokio::task::JoinSet::new();
-    for scenario in scenarios {
-        tasks.spawn(run(scenario, crew.clone(), origin, TagSet::default(), None));
+    for share in shares {
+        tasks.spawn(run(share, crew.clone(), origin, TagSet::default(), None));
     }
     tasks.join_all().await;
     assert_eq!(state.vus_active.load(Ordering::Relaxed), 0);
@@ -265,4 +277,74 @@ async fn scenarios_run_side_by_side_from_their_start_time() {
     assert_eq!(ran.complete, 12);
     assert_eq!(ran.ended_ms, 7_000);
     assert_eq!(ran.at_work[&1], [(0, 2_000), (5_000, 7_000)]);
+}
+
+fn arrivals(rate: u64, seconds: u64, pre_allocated_vus: u32, max_vus: u32) -> Executor {
+    Executor::ConstantArrivalRate {
+        rate,
+        time_unit: Duration::from_secs(1),
+        duration: Duration::from_secs(seconds),
+        pre_allocated_vus,
+        max_vus,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrival_rate_starts_iterations_by_the_clock() {
+    let ran = ran(vec![scenario(arrivals(10, 3, 5, 5), 30)], 250, None).await;
+    assert_eq!((ran.complete, ran.dropped), (30, 0.0));
+    // The last one begins at 2.9 s.
+    assert_eq!(ran.ended_ms, 3_150);
+    let begins: Vec<u64> = {
+        let mut all: Vec<u64> = ran.at_work.values().flatten().map(|(b, _)| *b).collect();
+        all.sort_unstable();
+        all
+    };
+    let expected: Vec<u64> = (0..30).map(|i| i * 100).collect();
+    assert_eq!(begins, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrivals_without_a_free_vu_are_dropped_while_more_are_made() {
+    // One second each at 2/s: two VUs are needed.
+    let few = ran(vec![scenario(arrivals(2, 10, 1, 1), 30)], 999, None).await;
+    assert_eq!((few.complete, few.dropped), (10, 10.0));
+    let more = ran(vec![scenario(arrivals(2, 10, 1, 5), 30)], 999, None).await;
+    assert_eq!((more.complete, more.dropped), (19, 1.0));
+    assert_eq!(more.at_work.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn arrivals_are_interrupted_after_their_grace() {
+    let ran = ran(vec![scenario(arrivals(1, 3, 5, 5), 1)], 1_700, None).await;
+    // Begun at 0, 1, 2 s; the last is cut at 4 s, had it not ended at 3.7 s.
+    assert_eq!((ran.complete, ran.interrupted), (3, 0));
+    let hasty = self::ran(vec![scenario(arrivals(1, 3, 5, 5), 1)], 2_500, None).await;
+    assert_eq!((hasty.complete, hasty.interrupted), (2, 1));
+    assert_eq!(hasty.ended_ms, 4_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ramping_arrivals_follow_the_area_below_the_rate() {
+    let executor = Executor::RampingArrivalRate {
+        start_rate: 0,
+        time_unit: Duration::from_secs(1),
+        stages: vec![Stage {
+            duration: Duration::from_secs(8),
+            target: 4,
+        }],
+        pre_allocated_vus: 2,
+        max_vus: 2,
+    };
+    let ran = ran(vec![scenario(executor, 30)], 10, None).await;
+    assert_eq!((ran.complete, ran.dropped), (16, 0.0));
+    let first = ran.at_work.values().flatten().map(|(b, _)| *b).min();
+    assert_eq!(first, Some(2_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_arrivals_stop_at_once() {
+    let ran = ran(vec![scenario(arrivals(10, 60, 5, 5), 30)], 300, Some(950)).await;
+    assert_eq!(ran.ended_ms, 950);
+    assert_eq!((ran.complete, ran.interrupted), (7, 3));
 }

@@ -59,7 +59,11 @@ pub(crate) struct Position {
     /// Of this VU, from 0, over all scenarios (`__ITER`).
     pub(crate) iteration: Cell<u64>,
     pub(crate) iteration_in_scenario: Cell<u64>,
+    /// Among this instance's of the scenario, and among all of the test's.
+    pub(crate) iteration_in_instance: Cell<u64>,
     pub(crate) iteration_in_test: Cell<u64>,
+    /// By how much the iteration has begun after it was due; `None` where no clock starts it.
+    pub(crate) late: Cell<Option<Duration>>,
     pub(crate) scenario: RefCell<Option<Arc<ScenarioContext>>>,
 }
 
@@ -152,6 +156,18 @@ impl Host {
         let Some(run) = &self.run else { return };
         if self.phase.get() != Phase::Run {
             return;
+        }
+        // Requests of an arrival rate, as seen from when their iteration was due.
+        let from_schedule = match (&value, self.position.late.get()) {
+            (Value::Http(sample), Some(late)) => Some(Value::One {
+                metric: builtin::HTTP_REQ_DURATION_FROM_SCHEDULE,
+                value: (sample.timings.duration() + late).as_secs_f64() * 1_000.0,
+                tags: self.tagging.base(&run.shared.interner),
+            }),
+            _ => None,
+        };
+        if let Some(value) = from_schedule {
+            self.emit(value);
         }
         if let Some(sink) = &mut *run.shared.sink.borrow_mut() {
             sink.add(Container {

@@ -31,4 +31,7 @@ builtin! {
     HTTP_REQ_WAITING = 15, "http_req_waiting", Trend, Time;
     HTTP_REQ_RECEIVING = 16, "http_req_receiving", Trend, Time;
     HTTP_REQ_FAILED = 17, "http_req_failed", Rate, Default;
+    // Not k6's: from the instant at which an arrival rate wanted the iteration to start.
+    ITERATION_DURATION_FROM_SCHEDULE = 18, "iteration_duration_from_schedule", Trend, Time;
+    HTTP_REQ_DURATION_FROM_SCHEDULE = 19, "http_req_duration_from_schedule", Trend, Time;
 }

@@ -130,7 +130,7 @@ impl Live {
             engine
                 .totals()
                 .figures(duration, percentile(0.95), percentile(0.99), None);
-        totals.vus_max = totals.vus_max.max(self.vus_max);
+        totals.vus_max = totals.vus_max.max(self.demand.planned);
         let cpu = process::cpu_time().zip(self.cpu_before);
         let cpu_share = cpu.map(|(now, before)| {
             let used = now.saturating_sub(before).as_secs_f64();

@@ -73,9 +73,16 @@ pub(super) fn live(
 struct SetupData<'js> {
     json: Option<Arc<str>>,
     value: Option<Value<'js>>,
+    /// The scenario that the VU has worked for last.
+    scenario: Option<Arc<ScenarioContext>>,
 }
 
 impl<'js> SetupData<'js> {
+    fn is_in(&self, scenario: &Arc<ScenarioContext>) -> bool {
+        let last = self.scenario.as_ref();
+        last.is_some_and(|last| Arc::ptr_eq(last, scenario))
+    }
+
     fn value(
         &mut self,
         script: &Script<'js>,
@@ -99,20 +106,28 @@ impl<'js> SetupData<'js> {
 fn run_work<'js>(script: &Script<'js>, activation: &Activation, seed: &mut SetupData<'js>) {
     let host = &script.host;
     let scenario = &activation.scenario;
-    host.tagging.begin(scenario.tags.clone(), "");
-    host.position.iteration_in_scenario.set(0);
+    // Arrival rates send a VU to work for each iteration: the scenario stays.
+    if !seed.is_in(scenario) {
+        host.tagging.begin(scenario.tags.clone(), "");
+        host.position.iteration_in_scenario.set(0);
+        if let Err(error) = set_environment(script, scenario) {
+            return say(scenario, &ScriptError::Vm(error.to_string()));
+        }
+        seed.scenario = Some(scenario.clone());
+    }
     *host.position.scenario.borrow_mut() = Some(scenario.clone());
-    let prepared = set_environment(script, scenario)
-        .map_err(|error| ScriptError::Vm(error.to_string()))
-        .and_then(|()| seed.value(script, scenario.setup_data.as_ref()));
-    let data = match prepared {
+    let data = match seed.value(script, scenario.setup_data.as_ref()) {
         Ok(data) => data,
         Err(error) => return say(scenario, &error),
     };
     let vu = VuId(host.vu);
-    while !host.suspender.is_cancelled() && activation.source.next(vu, Instant::now()) {
+    let mut now = Instant::now();
+    while !host.suspender.is_cancelled() && activation.source.next(vu, now) {
+        let late = activation.due.map(|due| now.saturating_duration_since(due));
+        host.position.late.set(late);
         let complete = iterate(script, scenario, &data);
         activation.source.ended(vu, complete);
+        now = Instant::now();
     }
     *host.position.scenario.borrow_mut() = None;
 }
@@ -140,7 +155,10 @@ fn iterate<'js>(script: &Script<'js>, scenario: &Arc<ScenarioContext>, data: &Va
         .shared
         .state;
     let in_test = scenario.iterations_started.fetch_add(1, Ordering::Relaxed);
-    position.iteration_in_test.set(in_test);
+    position.iteration_in_instance.set(in_test);
+    position
+        .iteration_in_test
+        .set(scenario.stripe.global(in_test));
     let iteration = position.iteration.get();
     // A VM without memory for one number fails in the call below.
     let _ = script.ctx.globals().set("__ITER", iteration as f64);
@@ -164,6 +182,11 @@ fn iterate<'js>(script: &Script<'js>, scenario: &Arc<ScenarioContext>, data: &Va
         let tags = host.base_tags();
         let milliseconds = duration.as_secs_f64() * 1_000.0;
         host.emit_one(builtin::ITERATION_DURATION, milliseconds, tags.clone());
+        if let Some(late) = position.late.get() {
+            let whole = milliseconds + late.as_secs_f64() * 1_000.0;
+            let metric = builtin::ITERATION_DURATION_FROM_SCHEDULE;
+            host.emit_one(metric, whole, tags.clone());
+        }
         host.emit_one(builtin::ITERATIONS, 1.0, tags);
         state.iterations_completed.fetch_add(1, Ordering::Relaxed);
     } else {

@@ -20,6 +20,7 @@ use super::pulse::{Pulse, STUCK_AFTER};
 use super::worker::{self, Order, Start};
 use crate::load::js::{Program, ScriptError};
 use crate::load::metrics::{SampleSink, TagSet};
+use crate::load::schedule::segment::Stripe;
 use crate::load::state::RunState;
 
 /// Number of a VU in its run, from 1 (`exec.vu.idInTest`, `__VU`).
@@ -45,6 +46,8 @@ pub struct ScenarioContext {
     pub iterations: Option<u64>,
     /// Counts started iterations of the scenario (`iterationInTest`).
     pub iterations_started: std::sync::atomic::AtomicU64,
+    /// Which iterations of the whole test are this instance's.
+    pub stripe: Stripe,
     /// `JSON` of what `setup` returned; `None` for undefined.
     pub setup_data: Option<Arc<str>>,
 }
@@ -57,12 +60,17 @@ pub trait IterationSource: Send + Sync {
 
     /// Told after each iteration; `complete` is false for an interrupted one.
     fn ended(&self, _vu: VuId, _complete: bool) {}
+
+    /// Told when the VU is back, however it came back: it may be sent to work again.
+    fn returned(&self, _vu: VuId) {}
 }
 
 /// One VU's work for one scenario, from leaving the pool until it is back.
 pub struct Activation {
     pub scenario: Arc<ScenarioContext>,
     pub source: Arc<dyn IterationSource>,
+    /// When its iteration was to start, where a clock decides that.
+    pub due: Option<Instant>,
 }
 
 /// One activation under way. Dropping it lets the VU go on unobserved.

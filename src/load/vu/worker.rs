@@ -21,7 +21,7 @@ use super::VuSettings;
 use super::call::{self, Call, Returned};
 use super::coroutine::{Ended, Fiber, Suspender};
 use super::life::{self, Work};
-use super::pool::{Activation, VuId};
+use super::pool::{Activation, IterationSource, VuId};
 use super::pulse::Pulse;
 use crate::load::client::{Dns, Tls};
 use crate::load::js::host::{Host, WorkerShared};
@@ -84,15 +84,24 @@ struct Slot {
 #[derive(Default)]
 struct Current {
     sequence: Cell<Option<u64>>,
-    done: RefCell<Option<oneshot::Sender<()>>>,
+    done: RefCell<Option<Done>>,
+}
+
+/// Who hears that an activation is over.
+struct Done {
+    vu: VuId,
+    told: oneshot::Sender<()>,
+    source: Arc<dyn IterationSource>,
 }
 
 impl Current {
     fn end(&self) {
         self.sequence.set(None);
-        if let Some(done) = self.done.borrow_mut().take() {
+        let done = self.done.borrow_mut().take();
+        if let Some(Done { vu, told, source }) = done {
             // The executor may have gone on without waiting.
-            let _ = done.send(());
+            let _ = told.send(());
+            source.returned(vu);
         }
     }
 }
@@ -271,7 +280,11 @@ impl Worker {
         }
         let slot = &self.slots[&vu];
         slot.current.sequence.set(Some(sequence));
-        *slot.current.done.borrow_mut() = Some(done);
+        *slot.current.done.borrow_mut() = Some(Done {
+            vu,
+            told: done,
+            source: activation.source.clone(),
+        });
         if slot.inbox.send(Work { activation }).is_err() {
             slot.current.end();
         }

@@ -19,7 +19,7 @@ export const scenario = getters({
   executor: 'scenario.executor',
   startTime: 'scenario.startTime',
   progress: 'scenario.progress',
-  iterationInInstance: 'scenario.iterationInTest',
+  iterationInInstance: 'scenario.iterationInInstance',
   iterationInTest: 'scenario.iterationInTest',
 });
 

@@ -72,6 +72,9 @@ fn of_scenario<'js>(
     match key {
         "scenario.name" => scenario.name.to_string().into_js(ctx),
         "scenario.executor" => scenario.executor.into_js(ctx),
+        "scenario.iterationInInstance" => {
+            (host.position.iteration_in_instance.get() as f64).into_js(ctx)
+        }
         "scenario.iterationInTest" => (host.position.iteration_in_test.get() as f64).into_js(ctx),
         "scenario.startTime" => started_ms(scenario).into_js(ctx),
         "scenario.progress" => progress(scenario).into_js(ctx),
