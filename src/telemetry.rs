@@ -5,6 +5,7 @@
 //! closes the log file. Log lines never carry tokens, message contents or values of `-e`.
 
 mod format;
+pub mod k6;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
 use self::format::{Journal, Logfmt};
+use self::k6::Source;
 
 /// How log lines look on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -26,8 +28,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-    /// k6's form: `time="…" level=info msg="…" source=console`. What `run` uses.
-    Logfmt,
 }
 
 /// Where log lines go and which ones.
@@ -59,6 +59,8 @@ pub enum Error {
     Filter { filter: String, reason: String },
     #[error("cannot write log files in {dir}: {reason}")]
     Directory { dir: String, reason: String },
+    #[error("cannot write the log file {path}: {reason}")]
+    File { path: String, reason: String },
     #[error("logging has already been started in this process")]
     Started,
 }
@@ -70,23 +72,11 @@ pub struct Guard {
     _file: Option<WorkerGuard>,
 }
 
-/// Installs the subscriber and the panic hook.
+/// Installs the subscriber and the panic hook; load commands have [`k6::start`] instead.
 ///
 /// # Errors
 /// An unreadable filter, a log directory that cannot be written, or a second call.
 pub fn start(config: &LogConfig) -> Result<Guard, Error> {
-    start_to(config, std::io::stderr)
-}
-
-/// As [`start`], with log lines to `writer` instead of stderr: a terminal that also shows a live
-/// line must take that away first.
-///
-/// # Errors
-/// As [`start`].
-pub fn start_to<W>(config: &LogConfig, writer: W) -> Result<Guard, Error>
-where
-    W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
-{
     let (file_layer, guard) = match &config.dir {
         Some(dir) => {
             let failed = |reason: String| Error::Directory {
@@ -104,20 +94,24 @@ where
             let (writer, guard) = tracing_appender::non_blocking(file);
             let layer = match config.format {
                 LogFormat::Json => fmt::layer().json().with_writer(writer).boxed(),
-                LogFormat::Text | LogFormat::Logfmt => fmt::layer()
+                LogFormat::Text => fmt::layer()
                     .with_ansi(false)
                     .with_writer(writer)
-                    .event_format(Logfmt)
+                    .event_format(Logfmt {
+                        source: Source::Told,
+                    })
                     .boxed(),
             };
-            (Some(layer.with_filter(filter(config)?)), Some(guard))
+            (
+                Some(layer.with_filter(filter(&config.filter)?)),
+                Some(guard),
+            )
         }
         None => (None, None),
     };
-    let stderr = fmt::layer().with_writer(writer);
+    let stderr = fmt::layer().with_writer(std::io::stderr);
     let stderr = match config.format {
         LogFormat::Json => stderr.json().boxed(),
-        LogFormat::Logfmt => stderr.event_format(Logfmt).boxed(),
         // The journal sets this for services whose stderr it reads.
         LogFormat::Text if std::env::var_os("JOURNAL_STREAM").is_some() => {
             stderr.event_format(Journal).boxed()
@@ -128,7 +122,7 @@ where
     };
     tracing_subscriber::registry()
         .with(file_layer)
-        .with(stderr.with_filter(filter(config)?))
+        .with(stderr.with_filter(filter(&config.filter)?))
         .try_init()
         .map_err(|_| Error::Started)?;
     log_panics();
@@ -149,11 +143,11 @@ pub fn check_filter(filter: &str) -> Result<(), Error> {
     }
 }
 
-fn filter(config: &LogConfig) -> Result<EnvFilter, Error> {
+fn filter(text: &str) -> Result<EnvFilter, Error> {
     EnvFilter::builder()
-        .parse(&config.filter)
+        .parse(text)
         .map_err(|error| Error::Filter {
-            filter: config.filter.clone(),
+            filter: text.to_owned(),
             reason: error.to_string(),
         })
 }

@@ -19,6 +19,8 @@ pub enum Exit {
     StorageFailed = 4,
     /// The drain took longer than `drain_timeout`.
     DrainDeadline = 5,
+    /// A load command's configuration file or options can't be used.
+    LoadConfig = 104,
     /// A load command's usage error; k6 gives 255 to everything without a code of its own.
     LoadUsage = 255,
 }

@@ -7,10 +7,12 @@
 pub mod config;
 pub mod demo;
 pub mod exit;
+mod flags;
 pub mod new;
 pub mod relay;
 pub mod run;
 pub mod runs;
+mod script;
 pub mod send;
 pub mod status;
 pub mod tail;
@@ -113,11 +115,15 @@ pub struct Coded {
 }
 
 impl Coded {
-    /// Wraps `error` so that the process ends with `exit`.
+    /// Wraps `error` so that the process ends with `exit`; one that has a code keeps it.
     pub fn wrap(exit: Exit, error: impl Into<anyhow::Error>) -> anyhow::Error {
+        let error = error.into();
+        if error.is::<Coded>() {
+            return error;
+        }
         anyhow::Error::new(Coded {
             exit,
-            source: error.into(),
+            source: error,
         })
     }
 }

@@ -8,12 +8,11 @@ mod progress;
 mod report;
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Read};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context;
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 pub use self::flags::Args;
@@ -21,15 +20,17 @@ pub use self::flags::Args;
 use self::dashboard::{Dashboard, Wanted};
 use self::progress::LiveLine;
 
-use super::Coded;
 use super::exit::Exit;
+use super::flags::SystemEnvironment;
+use super::{Coded, script};
 use crate::load::js::{ScriptSource, VmSettings};
+use crate::load::options::Layer;
 use crate::load::output::json::JsonOutput;
 use crate::load::output::results::{ReportTo, Reporter, ReporterConfig};
 use crate::load::output::{self, Output};
 use crate::load::summary::json::Terminal;
 use crate::load::{self, RunConfig, SummaryWanted, builtin_scripts, exit};
-use crate::telemetry::{self, LogConfig};
+use crate::telemetry::k6;
 
 /// The output whose argument is not for an output.
 const DASHBOARD: &str = "web-dashboard";
@@ -37,35 +38,52 @@ const DASHBOARD: &str = "web-dashboard";
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let other = |error: anyhow::Error| Coded::wrap(Exit::LoadUsage, error);
     let line = LiveLine::new();
-    let log_line = line.clone();
-    let log = LogConfig {
-        filter: args.log_filter().to_owned(),
-        format: args.log_format(),
-        ..LogConfig::default()
-    };
-    let _log =
-        telemetry::start_to(&log, move || log_line.clone()).map_err(|error| other(error.into()))?;
-    let source = script(args.script.as_deref()).map_err(other)?;
-    let outputs = outputs(&args).map_err(other)?;
-    let env = environment(&args);
+    let log = args.global.log(args.run.console_output.clone());
+    let to = line.clone().to(&log.output);
+    let _log = k6::start(&log, move || to.clone()).map_err(|error| other(error.into()))?;
+    let begin = Begin::new(&args).map_err(other)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Aggregation and reporting; VUs have threads of their own.
         .worker_threads(1)
         .enable_all()
         .build()?;
-    let code = runtime.block_on(drive(args, line, source, env, outputs))?;
+    let code = runtime.block_on(drive(args, line, begin))?;
     // A leaked VU or a slow DNS lookup must not hold up the exit.
     runtime.shutdown_background();
     Ok(ExitCode::from(code))
 }
 
-async fn drive(
-    args: Args,
-    line: LiveLine,
+/// What flags, environment and files say, read before anything starts.
+struct Begin {
     source: ScriptSource,
     env: BTreeMap<String, String>,
-    mut outputs: Vec<Box<dyn Output>>,
-) -> anyhow::Result<u8> {
+    file: Option<Map<String, Value>>,
+    flags: Layer,
+    /// Names and arguments of outputs.
+    out: Vec<String>,
+    outputs: Vec<Box<dyn Output>>,
+}
+
+impl Begin {
+    fn new(args: &Args) -> anyhow::Result<Begin> {
+        let source = script::find(args.script.as_deref())?;
+        let flags = args.layer()?;
+        let file = args.global.config_file();
+        let file = file.map_err(|error| Coded::wrap(Exit::LoadConfig, error))?;
+        let out = args.out(file.as_ref());
+        Ok(Begin {
+            source,
+            env: args.runtime.environment(SystemEnvironment::Included),
+            flags,
+            outputs: outputs(args, &out)?,
+            out,
+            file,
+        })
+    }
+}
+
+async fn drive(args: Args, line: LiveLine, begin: Begin) -> anyhow::Result<u8> {
+    let (source, mut outputs) = (begin.source, begin.outputs);
     let stop = CancellationToken::new();
     let signals = tokio::spawn(watch_signals(Signals::listen()?, stop.clone()));
     let (begun, progress) =
@@ -73,7 +91,7 @@ async fn drive(
     let color = args.color();
     let run_id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
     let k6_variables = k6_variables();
-    let wanted = dashboard_wanted(&args, &k6_variables).map_err(not_started)?;
+    let wanted = dashboard_wanted(&begin.out, &k6_variables).map_err(not_started)?;
     let dashboard = match wanted {
         Some(wanted) => Some(
             Dashboard::start(wanted, &run_id)
@@ -87,12 +105,12 @@ async fn drive(
     }
     let config = RunConfig {
         run_id: run_id.clone(),
-        target: target(&source, &env),
+        target: target(&source, &begin.env),
         source,
         environment: k6_variables,
-        env,
-        file: None,
-        flags: args.layer(),
+        env: begin.env,
+        file: begin.file,
+        flags: begin.flags,
         outputs,
         vm: VmSettings {
             memory_bytes_max: args.vu_memory_max(),
@@ -104,7 +122,7 @@ async fn drive(
             stderr: io::stderr().is_terminal(),
             no_color: color == load::summary::text::Color::Off,
         },
-        summary: if args.summary_off() {
+        summary: if args.runtime.summary_off() {
             SummaryWanted::No
         } else {
             SummaryWanted::Yes
@@ -146,52 +164,6 @@ async fn drive(
     }
 }
 
-/// A file, `-` for stdin, or the name of a built-in script where no such file exists.
-fn script(argument: Option<&str>) -> anyhow::Result<ScriptSource> {
-    let name = argument.unwrap_or(builtin_scripts::DEFAULT);
-    if name == "-" {
-        let mut text = String::new();
-        io::stdin()
-            .read_to_string(&mut text)
-            .context("the script on stdin can't be read")?;
-        // Imports and files are relative to the working directory.
-        return Ok(ScriptSource {
-            path: PathBuf::from("-"),
-            text,
-        });
-    }
-    let path = PathBuf::from(name);
-    if argument.is_some() && path.exists() {
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("script '{name}' can't be read"))?;
-        return Ok(ScriptSource { path, text });
-    }
-    if let Some(text) = builtin_scripts::text(name) {
-        return Ok(ScriptSource {
-            path,
-            text: text.to_owned(),
-        });
-    }
-    let known: Vec<&str> = builtin_scripts::names().collect();
-    anyhow::bail!(
-        "script '{name}' does not exist\nhint: built-in scripts are {}; 'dchat new' writes one out",
-        known.join(" and ")
-    )
-}
-
-/// `__ENV`: the system's variables unless switched off, and `-e` over them.
-fn environment(args: &Args) -> BTreeMap<String, String> {
-    let mut env = BTreeMap::new();
-    if args.include_system_env_vars {
-        env.extend(
-            std::env::vars_os()
-                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
-        );
-    }
-    env.extend(args.env.iter().cloned());
-    env
-}
-
 /// Where the load goes as far as that is known beforehand, without credentials.
 fn target(source: &ScriptSource, env: &BTreeMap<String, String>) -> Option<String> {
     let builtin = builtin_scripts::contains(&source.text);
@@ -206,9 +178,9 @@ fn target(source: &ScriptSource, env: &BTreeMap<String, String>) -> Option<Strin
     Some(url.to_string())
 }
 
-fn outputs(args: &Args) -> anyhow::Result<Vec<Box<dyn Output>>> {
+fn outputs(args: &Args, out: &[String]) -> anyhow::Result<Vec<Box<dyn Output>>> {
     let mut outputs: Vec<Box<dyn Output>> = Vec::new();
-    for text in &args.out {
+    for text in out {
         let (name, argument) = match text.split_once('=') {
             Some((name, argument)) => (name, Some(argument)),
             None => (text.as_str(), None),
@@ -234,16 +206,16 @@ fn outputs(args: &Args) -> anyhow::Result<Vec<Box<dyn Output>>> {
 fn reporter(args: &Args, report_to: ReportTo) -> anyhow::Result<Box<dyn Output>> {
     Ok(Box::new(Reporter::new(ReporterConfig {
         report_to,
-        store_script: !args.no_store_script,
+        store_script: !args.own.no_store_script,
         directory: std::env::current_dir()?,
     })))
 }
 
 fn dashboard_wanted(
-    args: &Args,
+    out: &[String],
     k6_variables: &[(String, String)],
 ) -> anyhow::Result<Option<Wanted>> {
-    let out = args.out.iter().find_map(|text| match text.split_once('=') {
+    let out = out.iter().find_map(|text| match text.split_once('=') {
         Some((DASHBOARD, argument)) => Some(Some(argument)),
         None if text == DASHBOARD => Some(None),
         _ => None,

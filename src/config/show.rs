@@ -31,7 +31,7 @@ pub fn render(config: &Config) -> String {
     };
     let format = match config.log.format {
         LogFormat::Json => "json",
-        LogFormat::Text | LogFormat::Logfmt => "text",
+        LogFormat::Text => "text",
     };
     // Writing to a String cannot fail.
     let _ = write!(

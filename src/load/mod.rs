@@ -45,6 +45,8 @@ pub struct RunOutcome {
     /// One line that says why `exit_code` is not 0.
     pub failure: Option<String>,
     pub abort: Option<AbortReason>,
+    /// `summaryTimeUnit`.
+    pub time_unit: Option<options::TimeUnit>,
     /// What `handleSummary` returned: destination (`stdout`, `stderr` or a path) and content.
     pub custom_summary: Option<Vec<(String, Vec<u8>)>>,
     pub figures: RunFigures,

@@ -1,4 +1,4 @@
-//! Two line formats: k6's logfmt, and text with syslog priorities for the journal.
+//! Line formats: k6's logfmt, JSON and raw lines, and text with syslog priorities for the journal.
 
 use std::fmt::{self, Write as _};
 
@@ -9,8 +9,20 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::k6::Source;
+
 /// `time="2026-11-23T09:24:45Z" level=info msg="…" key=value source=console`.
-pub(super) struct Logfmt;
+pub(super) struct Logfmt {
+    pub(super) source: Source,
+}
+
+/// `{"level":"info","msg":"…","source":"console","time":"2026-11-23T09:24:45Z"}`.
+pub(super) struct JsonLines {
+    pub(super) source: Source,
+}
+
+/// The message alone.
+pub(super) struct Raw;
 
 /// `<6>message key=value`: sd-daemon(3) reads the priority, the journal adds time and unit.
 pub(super) struct Journal;
@@ -26,25 +38,76 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let mut time = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut time))?;
-        // k6 logs whole seconds.
-        let seconds = time.split(['.', 'Z']).next().unwrap_or_default();
-        let level = match *event.metadata().level() {
-            Level::ERROR => "error",
-            Level::WARN => "warning",
-            Level::INFO => "info",
-            Level::DEBUG => "debug",
-            Level::TRACE => "trace",
-        };
+        let (time, level) = (now()?, level(event));
         let fields = Fields::of(event);
-        write!(out, "time=\"{seconds}Z\" level={level} msg=")?;
+        write!(out, "time=\"{time}\" level={level} msg=")?;
         write_value(&mut out, &fields.message, Quoting::Always)?;
         out.write_str(&fields.rest)?;
-        if event.metadata().target() == "console" {
+        if of_console(event) && self.source == Source::Told {
             out.write_str(" source=console")?;
         }
         out.write_char('\n')
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for JsonLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let fields = Fields::of(event);
+        let mut object = fields.named;
+        object.insert("level".to_owned(), level(event).into());
+        object.insert("msg".to_owned(), fields.message.into());
+        object.insert("time".to_owned(), now()?.into());
+        if of_console(event) && self.source == Source::Told {
+            object.insert("source".to_owned(), "console".into());
+        }
+        writeln!(out, "{}", serde_json::Value::Object(object))
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for Raw
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        writeln!(out, "{}", Fields::of(event).message)
+    }
+}
+
+fn of_console(event: &Event<'_>) -> bool {
+    event.metadata().target() == "console"
+}
+
+/// Whole seconds, as k6 logs them.
+fn now() -> Result<String, fmt::Error> {
+    let mut time = String::new();
+    SystemTime.format_time(&mut Writer::new(&mut time))?;
+    let seconds = time.split(['.', 'Z']).next().unwrap_or_default();
+    Ok(format!("{seconds}Z"))
+}
+
+/// k6's names.
+fn level(event: &Event<'_>) -> &'static str {
+    match *event.metadata().level() {
+        Level::ERROR => "error",
+        Level::WARN => "warning",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
     }
 }
 
@@ -77,6 +140,7 @@ where
 struct Fields {
     message: String,
     rest: String,
+    named: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Fields {
@@ -87,6 +151,7 @@ impl Fields {
     }
 
     fn add(&mut self, name: &str, value: &str) {
+        self.named.insert(name.to_owned(), value.into());
         // Writing to a String cannot fail.
         let _ = write!(self.rest, " {name}=");
         let _ = write_value(&mut self.rest, value, Quoting::WhereNeeded);

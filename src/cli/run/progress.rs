@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::load::Begun;
 use crate::load::options::Scenario;
+use crate::telemetry::k6::LogOutput;
 
 /// How often the live line is redrawn.
 const LINE_PERIOD: Duration = Duration::from_millis(250);
@@ -23,23 +24,43 @@ pub(super) enum Progress {
     Plain,
 }
 
-/// The terminal's last line, which log lines must take away before they are written.
+/// The terminal's last lines, which log lines must take away before they are written.
 #[derive(Clone)]
-pub(super) struct LiveLine(MultiProgress);
+pub(super) struct LiveLine {
+    bars: MultiProgress,
+    to_stdout: bool,
+}
 
 impl LiveLine {
     pub(super) fn new() -> LiveLine {
-        LiveLine(MultiProgress::with_draw_target(ProgressDrawTarget::stderr()))
+        LiveLine {
+            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            to_stdout: false,
+        }
+    }
+
+    /// Log lines to where `output` says.
+    pub(super) fn to(self, output: &LogOutput) -> LiveLine {
+        LiveLine {
+            to_stdout: *output == LogOutput::Stdout,
+            ..self
+        }
     }
 }
 
 impl Write for LiveLine {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().lock().write(bytes))
+        self.bars.suspend(|| match self.to_stdout {
+            true => io::stdout().lock().write(bytes),
+            false => io::stderr().lock().write(bytes),
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().lock().flush()
+        match self.to_stdout {
+            true => io::stdout().lock().flush(),
+            false => io::stderr().lock().flush(),
+        }
     }
 }
 
@@ -99,7 +120,7 @@ async fn show(
         () = tokio::time::sleep(LINE_PERIOD) => {}
     }
     write_lines(&header(script, &run));
-    let bar = (progress == Progress::Line).then(|| line.0.add(bar_of(&run)));
+    let bar = (progress == Progress::Line).then(|| line.bars.add(bar_of(&run)));
     loop {
         tokio::select! {
             _ = &mut ended => break,

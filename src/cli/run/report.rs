@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 
-use super::flags::Args;
+use super::flags::{Args, Manner};
 use crate::cli::runs::verdict_of;
 use crate::load::RunOutcome;
 use crate::load::exit::Exit;
@@ -15,12 +15,12 @@ use crate::results::verdict;
 
 /// Writes everything; the failure's reason comes last, so that it is seen.
 pub(super) fn write(outcome: &RunOutcome, args: &Args, color: Color) -> anyhow::Result<()> {
-    if let Some(path) = &args.summary_export {
+    if let Some(path) = &args.runtime.summary_export {
         let text = serde_json::to_vec_pretty(&export(&outcome.summary))?;
         fs::write(path, text)
             .with_context(|| format!("--summary-export {} can't be written", path.display()))?;
     }
-    if !args.summary_off() && began(outcome) {
+    if !args.runtime.summary_off() && began(outcome) {
         match &outcome.custom_summary {
             Some(files) => write_custom(files)?,
             None => write_default(outcome, args, color)?,
@@ -49,12 +49,12 @@ fn began(outcome: &RunOutcome) -> bool {
 fn write_default(outcome: &RunOutcome, args: &Args, color: Color) -> io::Result<()> {
     let style = Style {
         color,
-        time_unit: args.time_unit(),
-        detail: args.detail(),
+        time_unit: outcome.time_unit,
+        detail: args.runtime.detail(),
     };
     let mut text = render(&outcome.summary, style);
-    // Without requests there is nothing to judge.
-    if outcome.figures.totals.requests > 0 {
+    // Without requests there is nothing to judge, and k6 judges nothing.
+    if args.manner == Manner::Dchat && outcome.figures.totals.requests > 0 {
         text.push('\n');
         for line in verdict::render_text(&verdict_of(outcome)).lines() {
             text.push_str(&format!("  {line}\n"));

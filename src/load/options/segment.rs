@@ -184,6 +184,24 @@ impl Sequence {
     }
 }
 
+impl Sequence {
+    /// The whole, with `segment` as one of its parts: `sequence` where it is given, with what it
+    /// leaves out at its ends, else just what lies before and after the segment.
+    pub fn filled(sequence: Option<&Sequence>, segment: &Segment) -> Sequence {
+        let mut points = match sequence {
+            Some(sequence) => sequence.points.clone(),
+            None => vec![segment.from, segment.to],
+        };
+        if points.first() != Some(&Fraction::ZERO) {
+            points.insert(0, Fraction::ZERO);
+        }
+        if points.last() != Some(&Fraction::ONE) {
+            points.push(Fraction::ONE);
+        }
+        Sequence { points }
+    }
+}
+
 impl FromStr for Sequence {
     type Err = SegmentError;
 
@@ -276,6 +294,8 @@ mod tests {
             let sum: u64 = sequence.segments().map(|part| part.scale(value)).sum();
             assert_eq!(sum, value);
         }
+        let half: Segment = "1/4:1/2".parse().expect("valid");
+        assert_eq!(Sequence::filled(None, &half).to_string(), "0,1/4,1/2,1");
         assert_eq!("0".parse::<Sequence>(), Err(SegmentError::TooFewPoints(1)));
     }
 }

@@ -77,6 +77,7 @@ impl Live {
             exit_code: failure.as_ref().map_or(Exit::Ok, |failure| failure.exit) as u8,
             failure: failure.map(|failure| failure.text),
             abort: self.state.abort_reason().cloned(),
+            time_unit: self.options.summary_time_unit,
             custom_summary: None,
             figures,
         }
@@ -163,6 +164,7 @@ impl RunOutcome {
             exit_code: Exit::Other as u8,
             failure: Some("an output could not be started".to_owned()),
             abort: None,
+            time_unit: None,
             custom_summary: None,
             figures: RunFigures::default(),
         }
