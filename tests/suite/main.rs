@@ -36,8 +36,12 @@ mod push;
 /// The ordered end: drain, deadline, signals, exit codes of a stopping relay.
 mod shutdown;
 
+/// Hashes, encodings, Web Crypto, certificates and secrets, against published vectors.
+mod crypto;
 /// Executors: who runs how many iterations when, and how they stop.
 mod executors;
+/// Pages: parsing, selections, elements, forms and links.
+mod html;
 /// The k6 API as scripts see it: modules, options, lifecycle, isolation of VUs.
 mod js_api;
 /// Outputs: JSON lines, summary export, end-of-test summary.

@@ -1,17 +1,20 @@
-//! The only unsafe JavaScript glue: the counting allocator, bytecode, buffers.
+//! The only unsafe JavaScript glue: the counting allocator, bytecode, buffers, values of Rust.
 #![expect(
     unsafe_code,
     reason = "QuickJS's allocator hooks, bytecode reader and buffers are unsafe by signature"
 )]
 
 use std::alloc::{self, Layout};
+use std::any::Any;
 use std::cell::Cell;
 use std::ptr;
 use std::rc::Rc;
 
 use rquickjs::allocator::Allocator;
+use rquickjs::class::{JsClass, Readable, Trace, Tracer};
+use rquickjs::function::Constructor;
 use rquickjs::module::Declared;
-use rquickjs::{ArrayBuffer, Ctx, Module};
+use rquickjs::{ArrayBuffer, Class, Ctx, Exception, JsLifetime, Module, TypedArray, Value};
 
 /// Bytes that a VU's heap holds and may hold.
 #[derive(Debug)]
@@ -159,6 +162,59 @@ pub(crate) fn buffer_bytes(buffer: &ArrayBuffer<'_>) -> Vec<u8> {
     // SAFETY: no script runs between here and the end of the copy, so that the buffer is neither
     // detached nor resized meanwhile.
     unsafe { buffer.as_bytes() }.unwrap_or_default().to_vec()
+}
+
+/// A copy of the bytes of an array of bytes.
+///
+/// # Errors
+/// Its buffer is detached.
+pub(crate) fn view_bytes(array: &TypedArray<'_, u8>) -> rquickjs::Result<Vec<u8>> {
+    // SAFETY: as in `buffer_bytes`.
+    let bytes = unsafe { array.as_bytes() };
+    bytes.map(<[u8]>::to_vec).ok_or(rquickjs::Error::Unknown)
+}
+
+/// A value of Rust inside a JavaScript object of ours: it is dropped when the object is collected.
+pub(crate) struct Opaque(Box<dyn Any>);
+
+impl Opaque {
+    pub(crate) fn wrap<'js, T: 'static>(ctx: &Ctx<'js>, inner: T) -> rquickjs::Result<Value<'js>> {
+        let object = Class::instance(ctx.clone(), Opaque(Box::new(inner)))?;
+        Ok(object.into_value())
+    }
+
+    /// Lends what `wrap` has put into `value`.
+    ///
+    /// # Errors
+    /// A `TypeError`: `value` is something else.
+    pub(crate) fn lend<'js, T: 'static, R>(
+        value: &Value<'js>,
+        work: impl FnOnce(&T) -> R,
+    ) -> rquickjs::Result<R> {
+        let stranger = || Exception::throw_type(value.ctx(), "not an object of this module");
+        let object = Class::<Opaque>::from_value(value).map_err(|_| stranger())?;
+        let opaque = object.borrow();
+        let inner = opaque.0.downcast_ref::<T>().ok_or_else(stranger)?;
+        Ok(work(inner))
+    }
+}
+
+impl<'js> Trace<'js> for Opaque {
+    fn trace<'a>(&self, _tracer: Tracer<'a, 'js>) {}
+}
+
+// SAFETY: what is inside is `'static`, so it holds no value of a context.
+unsafe impl<'js> JsLifetime<'js> for Opaque {
+    type Changed<'to> = Opaque;
+}
+
+impl<'js> JsClass<'js> for Opaque {
+    const NAME: &'static str = "Opaque";
+    type Mutable = Readable;
+
+    fn constructor(_ctx: &Ctx<'js>) -> rquickjs::Result<Option<Constructor<'js>>> {
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

@@ -30,8 +30,9 @@ impl Resolver for Modules {
         name: &str,
         _attributes: Option<ImportAttributes<'js>>,
     ) -> rquickjs::Result<String> {
-        let for_us = name == PRELUDE.0 && is_builtin(base);
-        if is_builtin(name) || for_us {
+        // Modules named `dchat:` are our own affair.
+        let known = is_builtin(name) || name == PRELUDE.0;
+        if known && (!name.starts_with("dchat:") || is_builtin(base)) {
             return Ok(name.to_owned());
         }
         if name == "k6" || name.starts_with("k6/") {

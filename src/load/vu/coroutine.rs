@@ -109,6 +109,21 @@ impl Suspender {
         }
     }
 
+    /// Runs `work` on the worker thread's own, large stack: for host work whose depth depends on
+    /// what it is given. It must neither suspend nor enter the VM.
+    pub(crate) fn on_large_stack<R>(&self, work: impl FnOnce() -> R) -> R {
+        let yielder = self.0.yielder.get();
+        if yielder.is_null() || !self.0.running.get() {
+            return work();
+        }
+        // Makes `suspend` panic rather than suspend the wrong stack.
+        self.0.running.set(false);
+        let _back = Running(self);
+        let work = SameThread(work);
+        // SAFETY: as in `suspend`, the yielder lives and this is the fiber's stack and thread.
+        unsafe { (*yielder).on_parent_stack(move || work.run()) }
+    }
+
     /// Called now and then by running code: gives others a turn when the slice is used up.
     /// Returns whether the code must stop.
     pub(crate) fn checkpoint(&self) -> bool {
@@ -269,6 +284,28 @@ impl Drop for Clear<'_> {
     }
 }
 
+/// Sets `running` again, also when the work has panicked.
+struct Running<'a>(&'a Suspender);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.0.running.set(true);
+    }
+}
+
+/// A closure for another stack of the same thread.
+struct SameThread<F>(F);
+
+impl<F: FnOnce() -> R, R> SameThread<F> {
+    fn run(self) -> R {
+        (self.0)()
+    }
+}
+
+// SAFETY: `on_parent_stack` runs the closure on this very thread before it returns; its bound only
+// keeps the yielder out, which `running` does here.
+unsafe impl<F> Send for SameThread<F> {}
+
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&str>() {
         (*text).to_owned()
@@ -328,6 +365,24 @@ mod tests {
         .expect("a stack");
         assert!(poll(&mut fiber).is_pending());
         suspender.cancel();
+        assert_eq!(poll(&mut fiber), Poll::Ready(Ended::Returned));
+    }
+
+    #[test]
+    fn deep_host_work_has_the_worker_s_stack() {
+        fn deep(levels: usize) -> usize {
+            let block = std::hint::black_box([levels; 64]);
+            if levels == 0 {
+                0
+            } else {
+                deep(block[9] - 1) + 1
+            }
+        }
+        let suspender = Suspender::new();
+        let inside = suspender.clone();
+        // More than half a megabyte of frames on a stack of 64 KiB.
+        let body = move || assert_eq!(inside.on_large_stack(|| deep(1_000)), 1_000);
+        let mut fiber = Fiber::new(64 * 1024, suspender, body).expect("a stack");
         assert_eq!(poll(&mut fiber), Poll::Ready(Ended::Returned));
     }
 

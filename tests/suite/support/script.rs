@@ -93,6 +93,28 @@ impl Ran {
         self
     }
 
+    /// Checks that the script made checks, that none failed and that nothing was logged as error.
+    #[track_caller]
+    pub fn all_checks_pass(self) -> Ran {
+        let ran = self.expect(0);
+        let summary = ran.summary();
+        let checks = summary["root_group"]["checks"].as_object();
+        let failed: Vec<&String> = checks
+            .into_iter()
+            .flatten()
+            .filter(|(_, check)| check["fails"] != 0)
+            .map(|(name, _)| name)
+            .collect();
+        let stderr = &ran.finished.stderr;
+        super::check(failed.is_empty() && !stderr.contains("level=error"), || {
+            format!("failed: {failed:?}\n{stderr}")
+        });
+        super::check(checks.is_some_and(|checks| !checks.is_empty()), || {
+            format!("no checks were made\n{stderr}")
+        });
+        ran
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -264,8 +264,16 @@ export class Response {
     return path === undefined ? this[PARSED].value : select(this[PARSED].value, String(path));
   }
 
-  html() {
-    throw new Error('html() is not part of this version');
+  html(selector) {
+    return shared.load('dchat:page').html(this, selector);
+  }
+
+  submitForm(given) {
+    return shared.load('dchat:page').submitForm(this, given, request);
+  }
+
+  clickLink(given) {
+    return shared.load('dchat:page').clickLink(this, given, request);
   }
 
   toJSON() {

@@ -1,10 +1,14 @@
 //! The importable k6 modules. Each is a small ES module of ours (the `.js` beside its `.rs`) over
 //! host functions in Rust, which it reaches through the bridge object that the prelude exports.
 
+mod bytes;
 mod console;
 mod cookies;
+mod crypto;
 mod data;
+mod encoding;
 mod execution;
+mod html;
 pub(crate) mod http;
 mod k6;
 mod metrics;
@@ -28,6 +32,14 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("k6/data", include_str!("data.js")),
     ("k6/execution", include_str!("execution.js")),
     ("k6/http", include_str!("http.js")),
+    ("k6/encoding", include_str!("encoding.js")),
+    ("k6/crypto", include_str!("crypto.js")),
+    ("k6/html", include_str!("html.js")),
+    ("dchat:selection", include_str!("html/selection.js")),
+    ("dchat:element", include_str!("html/element.js")),
+    ("dchat:element-kinds", include_str!("html/kinds.js")),
+    ("dchat:page", include_str!("html/page.js")),
+    ("dchat:uri", include_str!("html/uri.js")),
 ];
 /// Where the prelude finds the bridge while it is evaluated; gone before the script runs.
 pub(crate) const BRIDGE: &str = "__host";
@@ -42,6 +54,9 @@ const PARTS: &[(&str, Install)] = &[
     ("data", data::install),
     ("execution", execution::install),
     ("http", http::install),
+    ("encoding", encoding::install),
+    ("crypto", crypto::install),
+    ("html", html::install),
 ];
 
 /// The host functions that every VM has: console, timers, and the way to the other parts.
