@@ -79,7 +79,10 @@ type Sender = http1::SendRequest<Full<Bytes>>;
 #[derive(Debug)]
 pub struct Client {
     idle: Mutex<Option<(String, Sender)>>,
-    bearer: Option<HeaderValue>,
+    /// Sent with every request.
+    headers: HeaderMap,
+    /// Instead of the usual trust.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Default for Client {
@@ -92,7 +95,17 @@ impl Client {
     pub fn new() -> Client {
         Client {
             idle: Mutex::new(None),
-            bearer: None,
+            headers: HeaderMap::new(),
+            tls: None,
+        }
+    }
+
+    /// Sends `headers` with every request and speaks TLS by `tls` where given.
+    pub fn with(headers: HeaderMap, tls: Option<Arc<ClientConfig>>) -> Client {
+        Client {
+            headers,
+            tls,
+            ..Client::new()
         }
     }
 
@@ -100,10 +113,8 @@ impl Client {
     pub fn with_token(token: &str) -> Option<Client> {
         let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         value.set_sensitive(true);
-        Some(Client {
-            idle: Mutex::new(None),
-            bearer: Some(value),
-        })
+        let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+        Some(Client::with(headers, None))
     }
 
     /// One exchange; `timeout` covers connecting, sending and the whole answer.
@@ -206,7 +217,7 @@ impl Client {
         url: &Url,
         request: Request<Full<Bytes>>,
     ) -> Result<(hyper::Response<Incoming>, Sender), Error> {
-        let mut sender = connect(origin, url).await?;
+        let mut sender = connect(origin, url, self.tls.clone()).await?;
         let response = sender
             .send_request(request)
             .await
@@ -233,8 +244,8 @@ impl Client {
                 header::USER_AGENT,
                 concat!("dchat/", env!("CARGO_PKG_VERSION")),
             );
-        if let Some(bearer) = &self.bearer {
-            request = request.header(header::AUTHORIZATION, bearer.clone());
+        for (name, value) in &self.headers {
+            request = request.header(name, value.clone());
         }
         let body = match payload {
             Some(payload) => {
@@ -284,7 +295,7 @@ fn origin(url: &Url) -> Result<String, Error> {
     }
 }
 
-async fn connect(origin: &str, url: &Url) -> Result<Sender, Error> {
+async fn connect(origin: &str, url: &Url, tls: Option<Arc<ClientConfig>>) -> Result<Sender, Error> {
     let refused = |source| Error::Connect {
         origin: origin.to_owned(),
         source,
@@ -303,10 +314,8 @@ async fn connect(origin: &str, url: &Url) -> Result<Sender, Error> {
         let name = url.host_str().unwrap_or_default().to_owned();
         let name = ServerName::try_from(name)
             .map_err(|_| refused(io::Error::other("the name cannot stand in a certificate")))?;
-        let stream = tls_connector()
-            .connect(name, stream)
-            .await
-            .map_err(refused)?;
+        let connector = tls.map_or_else(tls_connector, TlsConnector::from);
+        let stream = connector.connect(name, stream).await.map_err(refused)?;
         handshake(origin, stream).await
     } else {
         handshake(origin, stream).await

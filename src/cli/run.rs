@@ -25,7 +25,6 @@ use super::flags::SystemEnvironment;
 use super::{Coded, script};
 use crate::load::js::{ScriptSource, VmSettings};
 use crate::load::options::Layer;
-use crate::load::output::json::JsonOutput;
 use crate::load::output::results::{ReportTo, Reporter, ReporterConfig};
 use crate::load::output::{self, Output};
 use crate::load::summary::json::Terminal;
@@ -180,21 +179,15 @@ fn target(source: &ScriptSource, env: &BTreeMap<String, String>) -> Option<Strin
 
 fn outputs(args: &Args, out: &[String]) -> anyhow::Result<Vec<Box<dyn Output>>> {
     let mut outputs: Vec<Box<dyn Output>> = Vec::new();
-    for text in out {
-        let (name, argument) = match text.split_once('=') {
-            Some((name, argument)) => (name, Some(argument)),
-            None => (text.as_str(), None),
-        };
-        match name {
-            DASHBOARD => {}
-            "json" => outputs.push(Box::new(JsonOutput::new(argument))),
-            _ => {
-                return Err(output::Error::Unknown {
-                    name: name.to_owned(),
-                }
-                .into());
-            }
-        }
+    let variables = std::env::vars_os();
+    let settings = output::Settings::new(
+        variables.filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))),
+    );
+    for text in out
+        .iter()
+        .filter(|text| text.split('=').next() != Some(DASHBOARD))
+    {
+        outputs.push(output::kinds::make(text, &settings)?);
     }
     let report_to = args.report_to()?;
     if report_to != ReportTo::Off {

@@ -226,6 +226,7 @@ fn run_start(config: &RunConfig, prepared: &Prepared, state: &Arc<RunState>) -> 
         options_json: prepared.options.to_json().to_string().into(),
         thresholds: sources.collect::<Thresholds>(),
         tags: prepared.options.tags.clone(),
+        system_tags: prepared.options.system_tags.names().into(),
         target: config.target.clone(),
         started_wall: state.started_wall,
         registry: prepared.registry.clone(),

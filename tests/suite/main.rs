@@ -48,6 +48,9 @@ mod js_api;
 mod outputs;
 /// What real k6 does with a script, row by row from `tests/data/`.
 mod parity;
+/// Outputs that push: what a database, a Prometheus and a collector get to see.
+#[cfg(feature = "remote-outputs")]
+mod remote_outputs;
 /// Thresholds: syntax, evaluation, abort, exit code 99.
 mod thresholds;
 

@@ -94,6 +94,57 @@ fn json_lines_may_be_gzipped() {
 }
 
 #[test]
+fn csv_rows_have_a_column_for_each_system_tag() {
+    let relay = Relay::start();
+    let args = ["--out", "csv=fileName=out.csv,timeFormat=unix_milli"];
+    let ran = script(&relay).args(args).run().expect(0);
+    let text = ran.text("out.csv");
+    let mut lines = text.lines();
+    assert_eq!(
+        lines.next().unwrap(),
+        "metric_name,timestamp,metric_value,check,error,error_code,expected_response,group,method,\
+         name,proto,scenario,service,status,subproto,tls_version,url,extra_tags,metadata"
+    );
+    let requests: Vec<Vec<&str>> = lines
+        .filter(|line| line.starts_with("http_reqs,"))
+        .map(|line| line.split(',').collect())
+        .collect();
+    assert_eq!(requests.len(), 6);
+    let row = &requests[0];
+    assert_eq!((row[1].len(), row[2]), (13, "1.000000"));
+    let named = [&row[6..10], &row[11..12], &row[13..14], &row[17..]].concat();
+    let wanted = [
+        "true", "::look", "GET", "Health", "default", "200", "team=red", "",
+    ];
+    assert_eq!(named, wanted, "{row:?}");
+}
+
+#[test]
+fn csv_may_be_gzipped_and_named_by_the_environment() {
+    let ran = Script::new("export default function () {}")
+        .args(["--out", "csv"])
+        .env("K6_CSV_FILENAME", "all.csv.gz")
+        .run()
+        .expect(0);
+    let plain = command("gzip", ["-dc"])
+        .arg(ran.path("all.csv.gz"))
+        .run()
+        .expect(0);
+    assert!(plain.stdout.contains("\niterations,"), "{}", plain.stdout);
+}
+
+#[test]
+fn output_that_cannot_start_stops_the_run() {
+    for out in ["json=missing/out.json", "csv=missing/out.csv"] {
+        let ran = Script::new("export default function () {}")
+            .args(["--out", out])
+            .run();
+        let ran = ran.expect(255).says(&["missing/out."]);
+        assert!(!ran.path("summary.json").exists());
+    }
+}
+
+#[test]
 fn summary_export_has_k6_s_shape() {
     let relay = Relay::start();
     let ran = script(&relay).run().expect(0);
@@ -216,7 +267,7 @@ fn unknown_output_is_refused() {
     let refused = Script::new("export default function () {}").args(["--out", "carrier-pigeon"]);
     let ran = refused.run();
     assert_ne!(ran.finished.code, 0);
-    ran.says(&["carrier-pigeon", "json"]);
+    ran.says(&["invalid output type 'carrier-pigeon'", "csv", "json"]);
 }
 
 #[test]

@@ -3,139 +3,36 @@
 //! The first time a metric is seen it is described by a `Metric` line; every sample is a `Point`
 //! line with its tags ascending by name.
 
-mod time;
+pub(super) mod time;
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde_json::{Value as Json, json};
 
 use self::time::rfc3339_nanos;
-use super::buffer::{BatchWriter, Buffer};
-use super::{Error, Output, OutputFuture, RunStart};
-use crate::load::metrics::engine::http_figures;
-use crate::load::metrics::sample::Value;
+use super::Output;
+use super::buffer::BatchWriter;
+use super::file::{FileOutput, Sink, Target};
+use super::samples::{self, Metadata};
+use crate::load::Thresholds;
 use crate::load::metrics::{Container, MetricId, MetricKind, Registry, SampleBatch, ValueKind};
 use crate::load::threshold::Selector;
-use crate::load::{RunOutcome, Thresholds};
 
-/// Where the lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Target {
-    Stdout,
-    File(String),
-}
+/// How often lines reach the file, as in k6.
+const FLUSH_PERIOD: Duration = Duration::from_millis(200);
 
-/// See the module's header.
-#[derive(Debug)]
-pub struct JsonOutput {
-    target: Target,
-    buffer: Option<Buffer>,
-}
-
-impl JsonOutput {
-    /// `argument` is what follows `json=`; nothing or `-` is stdout.
-    pub fn new(argument: Option<&str>) -> JsonOutput {
-        let target = match argument {
-            None | Some("" | "-") => Target::Stdout,
-            Some(path) => Target::File(path.to_owned()),
-        };
-        JsonOutput {
-            target,
-            buffer: None,
-        }
-    }
-
-    fn open(&self) -> io::Result<Box<dyn Sink>> {
-        Ok(match &self.target {
-            Target::Stdout => Box::new(BufWriter::new(io::stdout())),
-            Target::File(path) => {
-                let file = BufWriter::new(File::create(path)?);
-                if path.ends_with(".gz") {
-                    Box::new(GzEncoder::new(file, Compression::default()))
-                } else {
-                    Box::new(file)
-                }
-            }
-        })
-    }
-}
-
-impl Output for JsonOutput {
-    fn describe(&self) -> String {
-        match &self.target {
-            Target::Stdout => "json (stdout)".to_owned(),
-            Target::File(path) => format!("json ({path})"),
-        }
-    }
-
-    fn start<'a>(&'a mut self, run: &'a RunStart) -> OutputFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let failed = |source| Error::File {
-                path: match &self.target {
-                    Target::Stdout => "stdout".to_owned(),
-                    Target::File(path) => path.clone(),
-                },
-                source,
-            };
-            let lines = Lines::new(
-                self.open().map_err(failed)?,
-                run.registry.clone(),
-                run.thresholds.clone(),
-                run.started_wall,
-            );
-            self.buffer = Some(Buffer::start("json", Box::new(lines)).map_err(failed)?);
-            Ok(())
-        })
-    }
-
-    fn add(&mut self, batch: &Arc<SampleBatch>) {
-        if let Some(buffer) = &mut self.buffer {
-            buffer.add(batch);
-        }
-    }
-
-    fn stop<'a>(&'a mut self, _outcome: &'a RunOutcome) -> OutputFuture<'a, ()> {
-        Box::pin(async move {
-            let Some(buffer) = self.buffer.take() else {
-                return;
-            };
-            let Ok(written) = tokio::task::spawn_blocking(|| buffer.finish()).await else {
-                return;
-            };
-            if let Err(error) = written.result {
-                tracing::error!(output = self.describe(), %error, "the output is not complete");
-            }
-            if written.lost > 0 {
-                tracing::error!(
-                    output = self.describe(),
-                    lost = written.lost,
-                    "the output was too slow and is not complete"
-                );
-            }
-        })
-    }
-}
-
-/// A file that can be ended, as compressed ones must be.
-trait Sink: Write + Send {
-    fn end(self: Box<Self>) -> io::Result<()>;
-}
-
-impl<W: Write + Send> Sink for BufWriter<W> {
-    fn end(mut self: Box<Self>) -> io::Result<()> {
-        self.flush()
-    }
-}
-
-impl<W: Write + Send> Sink for GzEncoder<W> {
-    fn end(self: Box<Self>) -> io::Result<()> {
-        self.finish()?.flush()
-    }
+/// `argument` is what follows `json=`; nothing or `-` is stdout.
+pub(super) fn output(argument: Option<&str>) -> Box<dyn Output> {
+    let target = match argument {
+        None | Some("" | "-") => Target::Stdout,
+        Some(path) => Target::File(path.to_owned()),
+    };
+    let format = Box::new(|sink, run: &super::RunStart| {
+        Ok(Box::new(Lines::new(sink, run)) as Box<dyn BatchWriter>)
+    });
+    Box::new(FileOutput::new("json", target, FLUSH_PERIOD, format))
 }
 
 /// Turns containers into lines.
@@ -144,23 +41,20 @@ struct Lines {
     registry: Registry,
     thresholds: Thresholds,
     started_wall: SystemTime,
+    metadata: Metadata,
     /// Names of the metrics described so far, by id.
     seen: Vec<Option<Arc<str>>>,
     line: Vec<u8>,
 }
 
 impl Lines {
-    fn new(
-        out: Box<dyn Sink>,
-        registry: Registry,
-        thresholds: Thresholds,
-        started_wall: SystemTime,
-    ) -> Lines {
+    fn new(out: Box<dyn Sink>, run: &super::RunStart) -> Lines {
         Lines {
             out,
-            registry,
-            thresholds,
-            started_wall,
+            registry: run.registry.clone(),
+            thresholds: run.thresholds.clone(),
+            started_wall: run.started_wall,
+            metadata: Metadata::of(&run.system_tags),
             seen: Vec::new(),
             line: Vec::new(),
         }
@@ -169,25 +63,17 @@ impl Lines {
     fn container(&mut self, container: &Container) -> io::Result<()> {
         let time = rfc3339_nanos(self.started_wall + container.at);
         let mut tags = Vec::with_capacity(256);
-        match &container.value {
-            Value::Http(sample) => {
-                write_tags(&mut tags, sample.tags.pairs().into_iter())?;
-                for (metric, value) in http_figures(sample).into_iter().flatten() {
-                    self.point(metric, value, &time, &tags)?;
-                }
-                Ok(())
-            }
-            Value::One {
-                metric,
-                value,
-                tags: set,
-            } => {
-                write_tags(&mut tags, set.iter().map(|(k, v)| (&**k, &**v)))?;
-                self.point(*metric, *value, &time, &tags)
-            }
+        write_object(&mut tags, samples::tags(container).into_iter())?;
+        let metadata = self.metadata.pairs(container);
+        if !metadata.is_empty() {
+            tags.extend_from_slice(b",\"metadata\":");
+            write_object(&mut tags, metadata.iter().map(|(k, v)| (*k, v.as_str())))?;
         }
+        samples::figures(container)
+            .try_for_each(|(metric, value)| self.point(metric, value, &time, &tags))
     }
 
+    /// `tags` is the object of tags, followed by that of metadata if there is any.
     fn point(&mut self, metric: MetricId, value: f64, time: &str, tags: &[u8]) -> io::Result<()> {
         let Some(name) = self.name(metric)? else {
             return Ok(());
@@ -298,7 +184,7 @@ pub fn contains_name(contains: ValueKind) -> &'static str {
     }
 }
 
-fn write_tags<'t>(
+fn write_object<'t>(
     out: &mut Vec<u8>,
     pairs: impl Iterator<Item = (&'t str, &'t str)>,
 ) -> io::Result<()> {
@@ -327,9 +213,9 @@ fn write_number(out: &mut Vec<u8>, value: f64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use super::*;
+    use crate::load::metrics::sample::Value;
     use crate::load::metrics::{HttpSample, RequestTags, TagSet, Timings, builtin};
 
     #[derive(Clone, Default)]
@@ -348,9 +234,16 @@ mod tests {
 
     fn lines_of(batch: &SampleBatch, thresholds: Thresholds) -> Vec<String> {
         let out = Shared::default();
-        let sink = Box::new(BufWriter::new(out.clone()));
-        let started = SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_208_000_500);
-        let mut lines = Box::new(Lines::new(sink, Registry::new(), thresholds, started));
+        let sink = Box::new(io::BufWriter::new(out.clone()));
+        let mut lines = Box::new(Lines {
+            out: sink,
+            registry: Registry::new(),
+            thresholds,
+            started_wall: SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_208_000_500),
+            metadata: Metadata::of(&[]),
+            seen: Vec::new(),
+            line: Vec::new(),
+        });
         lines.write(batch).expect("memory takes all");
         lines.finish().expect("memory takes all");
         let text = String::from_utf8(out.0.lock().expect("no panic").clone()).expect("text");

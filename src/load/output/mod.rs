@@ -4,15 +4,24 @@
 //! worker thread. Lifecycle: `describe`, `start`, `add` for each batch, `stop` once.
 
 pub mod buffer;
+mod csv;
+mod file;
 pub mod json;
+pub mod kinds;
 pub mod manager;
+#[cfg(feature = "remote-outputs")]
+mod remote;
 pub mod results;
+mod samples;
+mod settings;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
+
+pub use settings::Settings;
 
 use super::metrics::{Registry, SampleBatch};
 use super::state::RunState;
@@ -32,6 +41,8 @@ pub struct RunStart {
     pub thresholds: Thresholds,
     /// Tags of the whole run (`--tag`, `options.tags`).
     pub tags: BTreeMap<String, String>,
+    /// Names of the enabled system tags, ascending.
+    pub system_tags: Arc<[&'static str]>,
     /// Where the load goes as far as it is known before the first request: `RELAY_URL`, or the
     /// default of a built-in script.
     pub target: Option<String>,
@@ -49,8 +60,8 @@ pub enum Error {
         path: String,
         source: std::io::Error,
     },
-    #[error("unknown output '{name}'\nhint: this version has json[=FILE]")]
-    Unknown { name: String },
+    #[error("invalid output type '{name}', available types are: {known}")]
+    Unknown { name: String, known: String },
     #[error("output '{output}': {reason}")]
     Refused { output: String, reason: String },
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 /// A time in UTC with nanoseconds, trailing zeros cut as Go's `RFC3339Nano` does.
-pub(super) fn rfc3339_nanos(time: SystemTime) -> String {
+pub(in crate::load::output) fn rfc3339_nanos(time: SystemTime) -> String {
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);
@@ -14,6 +14,13 @@ pub(super) fn rfc3339_nanos(time: SystemTime) -> String {
     let nanos = format!(".{:09}", since.subsec_nanos());
     let nanos = nanos.trim_end_matches('0').trim_end_matches('.');
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{nanos}Z")
+}
+
+/// A time in UTC, cut to seconds.
+pub(in crate::load::output) fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = since.map_or(0, |since| since.as_secs());
+    rfc3339_nanos(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// Year, month and day of a day since 1970 in the Gregorian calendar, counted in eras of 400
