@@ -21,22 +21,16 @@ pub(crate) fn find(argument: Option<&str>) -> anyhow::Result<ScriptSource> {
             .read_to_string(&mut text)
             .context("the script on stdin can't be read")?;
         // Imports and files are relative to the working directory.
-        return Ok(ScriptSource {
-            path: PathBuf::from("-"),
-            text,
-        });
+        return Ok(ScriptSource::new("-", text));
     }
     let path = PathBuf::from(name);
     if argument.is_some() && path.exists() {
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("script '{name}' can't be read"))?;
-        return Ok(ScriptSource { path, text });
+        return Ok(ScriptSource::new(path, text));
     }
     if let Some(text) = builtin_scripts::text(name) {
-        return Ok(ScriptSource {
-            path,
-            text: text.to_owned(),
-        });
+        return Ok(ScriptSource::new(path, text));
     }
     let known: Vec<&str> = builtin_scripts::names().collect();
     anyhow::bail!(

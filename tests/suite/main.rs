@@ -44,6 +44,10 @@ mod executors;
 mod html;
 /// The k6 API as scripts see it: modules, options, lifecycle, isolation of VUs.
 mod js_api;
+/// The libraries of jslib.k6.io that the binary carries.
+mod jslib;
+/// Files of a script: ES modules, CommonJS, remote imports, `open`.
+mod modules;
 /// Outputs: JSON lines, summary export, end-of-test summary.
 mod outputs;
 /// What real k6 does with a script, row by row from `tests/data/`.
@@ -53,6 +57,8 @@ mod parity;
 mod remote_outputs;
 /// Thresholds: syntax, evaluation, abort, exit code 99.
 mod thresholds;
+/// Scripts in TypeScript, and source maps in errors.
+mod typescript;
 
 /// The runs API: register, samples, finish, list, series, events, import, delete.
 mod results_api;

@@ -3,11 +3,13 @@
 use rquickjs::{Ctx, Error, Exception, Value};
 
 use super::error::{Location, ScriptError};
+use super::ffi::Places;
+use super::positions::place;
 
 /// Takes the pending exception, or words an error of the binding itself.
 pub(crate) fn script_error(ctx: &Ctx<'_>, error: Error) -> ScriptError {
     match error {
-        Error::Exception => thrown(&ctx.catch()),
+        Error::Exception => thrown(ctx, &ctx.catch()),
         Error::Allocation => ScriptError::Vm("out of memory".to_owned()),
         other => ScriptError::Exception {
             message: format!("Error: {other}"),
@@ -17,7 +19,7 @@ pub(crate) fn script_error(ctx: &Ctx<'_>, error: Error) -> ScriptError {
 }
 
 /// A thrown value. Anything can be thrown; only errors have a stack.
-pub(crate) fn thrown(value: &Value<'_>) -> ScriptError {
+pub(crate) fn thrown(ctx: &Ctx<'_>, value: &Value<'_>) -> ScriptError {
     let exception = value.as_object().cloned().and_then(Exception::from_object);
     let Some(exception) = exception else {
         let text = value.get::<rquickjs::Coerced<String>>();
@@ -30,6 +32,10 @@ pub(crate) fn thrown(value: &Value<'_>) -> ScriptError {
     let name: String = exception.as_object().get("name").unwrap_or_default();
     let message = exception.message().unwrap_or_default();
     let stack = exception.stack().unwrap_or_default();
+    let stack = match ctx.userdata::<Places>() {
+        Some(places) => places.0.positions.restore(&stack).into_owned(),
+        None => stack,
+    };
     if name == "SyntaxError"
         && let Some(at) = location(&stack)
     {
@@ -43,30 +49,8 @@ pub(crate) fn thrown(value: &Value<'_>) -> ScriptError {
     ScriptError::Exception { message, stack }
 }
 
-/// The place in the first frame: `    at file:line:column` or `    at f (file:line:column)`.
+/// The place in the first frame.
 fn location(stack: &str) -> Option<Location> {
-    let frame = stack.lines().find(|line| !line.trim().is_empty())?.trim();
-    let place = match frame.rsplit_once('(') {
-        Some((_, place)) => place.trim_end_matches(')'),
-        None => frame.strip_prefix("at ").unwrap_or(frame),
-    };
-    let (rest, column) = place.rsplit_once(':')?;
-    let (file, line) = rest.rsplit_once(':')?;
-    Some(Location {
-        file: file.to_owned(),
-        line: line.parse().ok()?,
-        column: column.parse().ok()?,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_read_from_the_first_frame() {
-        let at = location("    at f (/a b/x.js:3:14)\n    at /a/y.js:1:1\n").expect("a place");
-        assert_eq!(at.to_string(), "/a b/x.js:3:14");
-        assert_eq!(location("    at native"), None);
-    }
+    let frame = stack.lines().find(|line| !line.trim().is_empty())?;
+    place(frame).map(|(_, at, _)| at)
 }

@@ -7,14 +7,26 @@
 use std::alloc::{self, Layout};
 use std::any::Any;
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::ptr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rquickjs::allocator::Allocator;
 use rquickjs::class::{JsClass, Readable, Trace, Tracer};
 use rquickjs::function::Constructor;
 use rquickjs::module::Declared;
-use rquickjs::{ArrayBuffer, Class, Ctx, Exception, JsLifetime, Module, TypedArray, Value};
+use rquickjs::{ArrayBuffer, Class, Ctx, Exception, JsLifetime, Module, TypedArray, Value, qjs};
+
+use super::library::Library;
+
+/// The program's shared parts, where everything with a context finds them.
+pub(crate) struct Places(pub(crate) Arc<Library>);
+
+// SAFETY: it holds no value of any VM, so no lifetime changes with its context's.
+unsafe impl<'js> JsLifetime<'js> for Places {
+    type Changed<'to> = Places;
+}
 
 /// Bytes that a VU's heap holds and may hold.
 #[derive(Debug)]
@@ -155,6 +167,79 @@ pub(crate) fn load_bytecode<'js>(
     // SAFETY: bytecode comes only from `Module::write` in this process (see `Library`), never from
     // a file or the wire, so it is valid for the QuickJS that reads it.
     unsafe { Module::load(ctx.clone(), bytecode) }
+}
+
+/// Compiles a classic script that is one expression; its bytecode, which [`run_script`] evaluates.
+/// The first line has the number `first_line`.
+///
+/// # Errors
+/// A `SyntaxError` of the script.
+pub(crate) fn compile_script(
+    ctx: &Ctx<'_>,
+    name: &CStr,
+    text: &CStr,
+    first_line: i32,
+) -> rquickjs::Result<Vec<u8>> {
+    let mut options = qjs::JSEvalOptions {
+        version: qjs::JS_EVAL_OPTIONS_VERSION as _,
+        eval_flags: (qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_COMPILE_ONLY) as _,
+        filename: name.as_ptr(),
+        line_num: first_line,
+    };
+    let flags = qjs::JS_WRITE_OBJ_BYTECODE | qjs::JS_WRITE_OBJ_STRIP_SOURCE;
+    // SAFETY: `text` ends with a zero as the parser wants it, its length leaves the zero out, and
+    // `options` outlives the call. The compiled script is a value of this context and is freed
+    // here; the written bytes are copied and freed with the allocator that they came from.
+    unsafe {
+        let raw = ctx.as_raw().as_ptr();
+        let length = text.to_bytes().len() as _;
+        let script = qjs::JS_Eval2(raw, text.as_ptr(), length, &mut options);
+        if qjs::JS_VALUE_GET_TAG(script) == qjs::JS_TAG_EXCEPTION {
+            return Err(rquickjs::Error::Exception);
+        }
+        let mut size = 0;
+        let bytes = qjs::JS_WriteObject(raw, &mut size, script, flags as _);
+        qjs::JS_FreeValue(raw, script);
+        if bytes.is_null() {
+            return Err(rquickjs::Error::Exception);
+        }
+        let copy = std::slice::from_raw_parts(bytes, size as usize).to_vec();
+        qjs::js_free(raw, bytes.cast());
+        Ok(copy)
+    }
+}
+
+/// The value of a script that [`compile_script`] compiled.
+///
+/// # Errors
+/// What the script threw.
+pub(crate) fn run_script<'js>(ctx: &Ctx<'js>, bytecode: &[u8]) -> rquickjs::Result<Value<'js>> {
+    // SAFETY: bytecode comes only from `compile_script` in this process. `JS_EvalFunction` takes
+    // the script that was read, and its result belongs to this context.
+    unsafe {
+        let raw = ctx.as_raw().as_ptr();
+        let flags = qjs::JS_READ_OBJ_BYTECODE as _;
+        let script = qjs::JS_ReadObject(raw, bytecode.as_ptr(), bytecode.len() as _, flags);
+        if qjs::JS_VALUE_GET_TAG(script) == qjs::JS_TAG_EXCEPTION {
+            return Err(rquickjs::Error::Exception);
+        }
+        let value = qjs::JS_EvalFunction(raw, script);
+        if qjs::JS_VALUE_GET_TAG(value) == qjs::JS_TAG_EXCEPTION {
+            return Err(rquickjs::Error::Exception);
+        }
+        Ok(Value::from_raw(ctx.clone(), value))
+    }
+}
+
+/// An `ArrayBuffer` over bytes that other VMs see too. Scripts can't change it: writing throws.
+///
+/// # Errors
+/// The VM is out of memory.
+pub(crate) fn shared_buffer<'js>(
+    ctx: &Ctx<'js>,
+    content: Arc<[u8]>,
+) -> rquickjs::Result<Value<'js>> {
+    Ok(ArrayBuffer::from_source_immutable(ctx.clone(), content)?.into_value())
 }
 
 /// A copy of a buffer's bytes; a detached one has none.

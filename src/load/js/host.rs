@@ -81,6 +81,10 @@ pub(crate) struct Host {
     pub(crate) position: Position,
     /// `exec.test.abort(reason)` was called here.
     pub(crate) aborted: RefCell<Option<String>>,
+    /// A module of ours is being loaded: names that scripts can't import are fine.
+    pub(crate) loading_own: Cell<bool>,
+    /// CommonJS files that are being evaluated, the innermost last.
+    pub(crate) requiring: RefCell<Vec<String>>,
 }
 
 impl Host {
@@ -134,6 +138,8 @@ impl Host {
             tagging: Tagging::default(),
             position: Position::default(),
             aborted: RefCell::new(None),
+            loading_own: Cell::new(false),
+            requiring: RefCell::default(),
         }
     }
 

@@ -4,31 +4,74 @@
 //! seen cannot be had later, so that VUs never wait for a disk in the middle of a run.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::positions::Positions;
+use super::program::ScriptSource;
+use super::remote::Remote;
+
 /// Elements of a shared array as JSON.
 pub(crate) type Elements = Arc<Vec<Box<str>>>;
+
+/// How a file was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Module,
+    /// A module that uses `import.meta`.
+    ModuleWithMeta,
+    CommonJs,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    pub(crate) form: Form,
+    pub(crate) bytecode: Arc<[u8]>,
+}
+
+/// All files and remote modules of an archived script, by absolute path or address.
+#[derive(Debug, Default)]
+pub struct Bundle {
+    pub files: BTreeMap<String, Arc<[u8]>>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Library {
     /// Name of the entry module.
     pub(crate) main: String,
     pub(crate) env: Arc<BTreeMap<String, String>>,
+    pub(crate) positions: Positions,
+    pub(crate) remote: Remote,
+    /// The only place that files are read from, if there is one.
+    bundle: Option<Arc<Bundle>>,
     sealed: AtomicBool,
-    modules: Mutex<HashMap<String, Arc<[u8]>>>,
+    /// The entry module's text until it is compiled.
+    entry: Mutex<Option<String>>,
+    modules: Mutex<HashMap<String, Compiled>>,
+    /// ES modules around CommonJS files, by the file's name.
+    bridges: Mutex<HashMap<String, Arc<[u8]>>>,
     files: Mutex<HashMap<PathBuf, Arc<[u8]>>>,
     arrays: Mutex<HashMap<String, Elements>>,
 }
 
 impl Library {
-    pub(crate) fn new(main: String, env: Arc<BTreeMap<String, String>>) -> Library {
+    pub(crate) fn new(
+        main: String,
+        source: ScriptSource,
+        env: Arc<BTreeMap<String, String>>,
+    ) -> Library {
         Library {
             main,
             env,
+            positions: Positions::default(),
+            remote: source.remote,
+            bundle: source.bundle,
             sealed: AtomicBool::new(false),
+            entry: Mutex::new(Some(source.text)),
             modules: Mutex::default(),
+            bridges: Mutex::default(),
             files: Mutex::default(),
             arrays: Mutex::default(),
         }
@@ -43,32 +86,81 @@ impl Library {
         self.sealed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn module(&self, name: &str) -> Option<Arc<[u8]>> {
+    /// The entry module's text, if `name` is the entry module and nobody has asked before.
+    pub(crate) fn take_entry(&self, name: &str) -> Option<String> {
+        if name == self.main {
+            lock(&self.entry).take()
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn module(&self, name: &str) -> Option<Compiled> {
         lock(&self.modules).get(name).cloned()
     }
 
-    pub(crate) fn add_module(&self, name: &str, bytecode: Vec<u8>) {
-        lock(&self.modules).insert(name.to_owned(), bytecode.into());
+    pub(crate) fn add_module(&self, name: &str, form: Form, bytecode: &[u8]) {
+        let compiled = Compiled {
+            form,
+            bytecode: bytecode.into(),
+        };
+        lock(&self.modules).insert(name.to_owned(), compiled);
     }
 
-    /// The directory that relative paths of the entry script start from.
-    pub(crate) fn directory(&self) -> &Path {
-        Path::new(&self.main).parent().unwrap_or(Path::new("."))
+    pub(crate) fn bridge(&self, name: &str) -> Option<Arc<[u8]>> {
+        lock(&self.bridges).get(name).cloned()
+    }
+
+    pub(crate) fn add_bridge(&self, name: &str, bytecode: &[u8]) {
+        lock(&self.bridges).insert(name.to_owned(), bytecode.into());
     }
 
     /// A file's content; read once.
-    pub(crate) fn open(&self, path: &Path) -> std::io::Result<Arc<[u8]>> {
+    pub(crate) fn open(&self, path: &Path) -> io::Result<Arc<[u8]>> {
+        self.open_with(path, || std::fs::read(path))
+    }
+
+    /// As [`Library::open`] for what `read` gets from elsewhere.
+    pub(crate) fn open_with(
+        &self,
+        path: &Path,
+        read: impl FnOnce() -> io::Result<Vec<u8>>,
+    ) -> io::Result<Arc<[u8]>> {
         if let Some(known) = lock(&self.files).get(path) {
             return Ok(known.clone());
         }
         if self.is_sealed() {
-            return Err(std::io::Error::other(
-                "it was not opened when the script was first loaded",
+            return Err(io::Error::other(
+                "it was not opened when the script was first loaded (__VU==0)",
             ));
         }
-        let content: Arc<[u8]> = std::fs::read(path)?.into();
+        let content: Arc<[u8]> = match &self.bundle {
+            None => read()?.into(),
+            Some(bundle) => {
+                let found = path.to_str().and_then(|path| bundle.files.get(path));
+                found.cloned().ok_or_else(|| {
+                    io::Error::new(io::ErrorKind::NotFound, "it is not in the archive")
+                })?
+            }
+        };
         lock(&self.files).insert(path.to_owned(), content.clone());
         Ok(content)
+    }
+
+    /// Whether `path` is a directory; an archive has none.
+    pub(crate) fn is_directory(&self, path: &Path) -> bool {
+        self.bundle.is_none() && path.is_dir()
+    }
+
+    /// All files and addresses that were read, by name.
+    pub(crate) fn files(&self) -> Vec<(String, Arc<[u8]>)> {
+        let files = lock(&self.files);
+        let named = files.iter();
+        let mut all: Vec<_> = named
+            .map(|(path, content)| (path.display().to_string(), content.clone()))
+            .collect();
+        all.sort();
+        all
     }
 
     pub(crate) fn array(&self, name: &str) -> Option<Elements> {

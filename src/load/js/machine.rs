@@ -6,12 +6,12 @@
 use std::rc::Rc;
 
 use rquickjs::context::intrinsic;
-use rquickjs::{Context, Ctx, Function, Object, Runtime, Value};
+use rquickjs::{Context, Ctx, Exception, Function, Object, Promise, Runtime, Value};
 
 use super::exception::script_error;
-use super::ffi::{CountingAllocator, HeapMeter};
+use super::ffi::{CountingAllocator, HeapMeter, Places};
 use super::host::Host;
-use super::loader::{self, Modules};
+use super::loader::{self, Modules, Unit};
 use super::modules::{self, BRIDGE, PRELUDE};
 use super::program::VmSettings;
 use super::{ScriptError, events};
@@ -53,15 +53,12 @@ impl Machine {
         runtime.set_interrupt_handler(Some(Box::new(move || suspender.checkpoint())));
         let tracking = host.clone();
         runtime.set_host_promise_rejection_tracker(Some(Box::new(
-            move |_ctx, promise, reason, handled| match (handled, promise.as_object()) {
+            move |ctx, promise, reason, handled| match (handled, promise.as_object()) {
                 (true, Some(promise)) => tracking.rejections.remove(promise),
-                _ => tracking.rejections.add(&promise, &reason),
+                _ => tracking.rejections.add(&ctx, &promise, &reason),
             },
         )));
-        runtime.set_loader(
-            Modules::new(host.library.clone()),
-            Modules::new(host.library.clone()),
-        );
+        runtime.set_loader(Modules::new(host.clone()), Modules::new(host.clone()));
         let context = Context::custom::<Intrinsics>(&runtime).map_err(vm_error)?;
         Ok(Machine {
             context,
@@ -84,21 +81,18 @@ pub(crate) struct Script<'js> {
 }
 
 impl<'js> Script<'js> {
-    /// Makes the globals and runs the init code. `text` is the entry module's source, which only
-    /// VU 0 needs.
-    pub(crate) fn load(
-        ctx: &Ctx<'js>,
-        host: &Rc<Host>,
-        text: Option<&str>,
-    ) -> Result<Script<'js>, ScriptError> {
-        let loaded = Script::begin(ctx, host, text);
+    /// Makes the globals and runs the init code.
+    pub(crate) fn load(ctx: &Ctx<'js>, host: &Rc<Host>) -> Result<Script<'js>, ScriptError> {
+        let loaded = Script::begin(ctx, host);
         loaded.map_err(|error| match host.aborted.borrow_mut().take() {
             Some(reason) => ScriptError::Aborted(reason),
             None => script_error(ctx, error),
         })
     }
 
-    fn begin(ctx: &Ctx<'js>, host: &Rc<Host>, text: Option<&str>) -> rquickjs::Result<Script<'js>> {
+    fn begin(ctx: &Ctx<'js>, host: &Rc<Host>) -> rquickjs::Result<Script<'js>> {
+        // Errors look up their places there; there is no other such value.
+        let _ = ctx.store_userdata(Places(host.library.clone()));
         let globals = ctx.globals();
         globals.set("__VU", host.vu)?;
         globals.set("__ITER", 0)?;
@@ -110,22 +104,28 @@ impl<'js> Script<'js> {
         globals.set("global", globals.clone())?;
         let bridge = modules::bridge(ctx, host)?;
         globals.set(BRIDGE, bridge.clone())?;
-        let (name, source) = PRELUDE;
-        let prelude = loader::module(ctx, &host.library, name, || Ok(source.into()))?;
-        let (_, evaluated) = prelude.eval()?;
-        evaluated.finish::<()>()?;
+        if let Unit::Module(prelude) = loader::unit(ctx, host, PRELUDE.0)? {
+            let (_, evaluated) = prelude.eval()?;
+            evaluated.finish::<()>()?;
+        }
         globals.remove(BRIDGE)?;
-        let main = host.library.main.clone();
-        let module = loader::module(ctx, &host.library, &main, || {
-            Ok(text.unwrap_or_default().into())
-        })?;
-        let (module, evaluated) = module.eval()?;
-        evaluated.finish::<()>()?;
+        let exports = match loader::unit(ctx, host, &host.library.main)? {
+            Unit::Module(module) => {
+                let (module, evaluated) = module.eval()?;
+                await_init(ctx, host, &bridge, &evaluated)?;
+                module.namespace()?
+            }
+            Unit::CommonJs(_) => {
+                let exports = modules::run_commonjs(ctx, host, &host.library.main)?;
+                events::drain(ctx, host, &bridge)?;
+                with_default(ctx, exports)?
+            }
+        };
         Ok(Script {
             ctx: ctx.clone(),
             host: host.clone(),
             bridge,
-            exports: module.namespace()?,
+            exports,
         })
     }
 
@@ -205,4 +205,47 @@ impl<'js> Script<'js> {
             .and_then(|text| text.map(|text| text.to_string()).transpose());
         text.map_err(|error| script_error(&self.ctx, error))
     }
+}
+
+/// Runs timers, operations and promise jobs of the init code until nothing is pending.
+fn await_init<'js>(
+    ctx: &Ctx<'js>,
+    host: &Host,
+    bridge: &Object<'js>,
+    evaluated: &Promise<'js>,
+) -> rquickjs::Result<()> {
+    // Its rejection is told as the init code's own exception.
+    events::drain(ctx, host, bridge)?;
+    host.rejections.remove(evaluated);
+    match evaluated.result::<Value<'js>>() {
+        Some(result) => result.map(drop),
+        None if host.suspender.is_cancelled() => Err(Exception::throw_message(
+            ctx,
+            "the init code was interrupted",
+        )),
+        None => Err(Exception::throw_message(
+            ctx,
+            "the script awaits something in its init code that never comes",
+        )),
+    }
+}
+
+/// What a CommonJS entry script exports; a function alone is its default export.
+fn with_default<'js>(ctx: &Ctx<'js>, exports: Value<'js>) -> rquickjs::Result<Object<'js>> {
+    let Some(exports) = exports.into_object() else {
+        return Err(Exception::throw_type(
+            ctx,
+            "module.exports must be an object",
+        ));
+    };
+    if !exports.is_function() || exports.contains_key("default")? {
+        return Ok(exports);
+    }
+    let object = Object::new(ctx.clone())?;
+    for entry in exports.props::<String, Value<'js>>() {
+        let (name, value) = entry?;
+        object.set(name, value)?;
+    }
+    object.set("default", exports)?;
+    Ok(object)
 }

@@ -7,15 +7,22 @@ mod events;
 mod exception;
 mod ffi;
 pub(crate) mod host;
+mod jslib;
 mod library;
 mod loader;
 pub(crate) mod machine;
 mod modules;
+mod positions;
 pub mod program;
 mod rejections;
+mod remote;
 mod tagging;
+#[cfg(feature = "typescript")]
+mod typescript;
 
 pub(crate) use ffi::buffer_bytes;
 
 pub use error::{Location, ScriptError};
+pub use library::Bundle;
 pub use program::{Program, ScriptSource, VmSettings};
+pub use remote::Remote;

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use rquickjs::Value;
 
 use super::ScriptError;
 use super::host::Host;
-use super::library::Library;
+use super::library::{Bundle, Library};
 use super::machine::{Machine, Script};
+use super::remote::Remote;
 use crate::load::metrics::Registry;
 use crate::load::vu::coroutine::{Ended, Fiber, Suspender};
 
@@ -22,6 +22,22 @@ pub struct ScriptSource {
     /// File that relative imports and `open()` start from; a bare name for a built-in script.
     pub path: PathBuf,
     pub text: String,
+    /// Of an archive: the only files that the script can reach.
+    pub bundle: Option<Arc<Bundle>>,
+    /// Whether modules may be fetched from the net.
+    pub remote: Remote,
+}
+
+impl ScriptSource {
+    /// A script with its files on disk and remote modules from the user's cache or the net.
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> ScriptSource {
+        ScriptSource {
+            path: path.into(),
+            text: text.into(),
+            bundle: None,
+            remote: Remote::allowed(),
+        }
+    }
 }
 
 /// Limits of one VU's JavaScript machine.
@@ -64,25 +80,25 @@ impl Program {
         registry: &Registry,
         settings: &VmSettings,
     ) -> Result<Program, ScriptError> {
-        let library = Arc::new(Library::new(main_name(&source.path), env));
+        let main = main_name(&source.path);
+        let library = Arc::new(Library::new(main, source, env));
         let suspender = Suspender::new();
         let host = Host::loading(suspender.clone(), library.clone(), registry.clone());
         let found = Rc::new(RefCell::new(None));
         let finding = found.clone();
         let vm = settings.clone();
         let body = move || {
-            let result = find(Rc::new(host), &vm, &source.text);
+            let result = find(Rc::new(host), &vm);
             *finding.borrow_mut() = Some(result);
         };
         let mut fiber = Fiber::new(settings.stack_bytes, suspender, body)
             .map_err(|error| ScriptError::Vm(error.to_string()))?;
-        let mut context = Context::from_waker(Waker::noop());
-        // Init code waits for nothing; it only gives up its slice now and then.
-        let ended = loop {
-            if let Poll::Ready(ended) = fiber.poll(&mut context) {
-                break ended;
-            }
-        };
+        // Init code may wait for timers.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| ScriptError::Vm(error.to_string()))?;
+        let ended = runtime.block_on(std::future::poll_fn(|context| fiber.poll(context)));
         let result = found.borrow_mut().take();
         let found = match (ended, result) {
             (Ended::Returned, Some(result)) => result?,
@@ -103,16 +119,27 @@ impl Program {
         self.options_json.as_deref()
     }
 
+    /// Every file and remote module that was read while loading, by absolute path or address, as it
+    /// was read; not the entry script.
+    pub fn files(&self) -> Vec<(String, Arc<[u8]>)> {
+        self.library.files()
+    }
+
+    /// The entry module's name: an absolute path, or the bare name of a built-in script.
+    pub fn main(&self) -> &str {
+        &self.library.main
+    }
+
     /// Names of the exported functions: `default`, `setup`, scenario functions and so on.
     pub fn exports(&self) -> &[String] {
         &self.exports
     }
 }
 
-fn find(host: Rc<Host>, settings: &VmSettings, text: &str) -> Result<Found, ScriptError> {
+fn find(host: Rc<Host>, settings: &VmSettings) -> Result<Found, ScriptError> {
     let machine = Machine::new(&host, settings)?;
     machine.with(|ctx| {
-        let script = Script::load(&ctx, &host, Some(text))?;
+        let script = Script::load(&ctx, &host)?;
         let mut exports = Vec::new();
         for key in script.exports.keys::<String>() {
             let key = key.map_err(|error| ScriptError::Vm(error.to_string()))?;
@@ -138,8 +165,7 @@ fn find(host: Rc<Host>, settings: &VmSettings, text: &str) -> Result<Found, Scri
 /// The entry module's name as it stands in error messages: a file's absolute path, or the bare
 /// name of a built-in script.
 fn main_name(path: &Path) -> String {
-    let absolute = path
-        .exists()
+    let absolute = (path.exists() || path == Path::new("-"))
         .then(|| std::path::absolute(path).ok())
         .flatten();
     absolute.unwrap_or(path.to_owned()).display().to_string()
@@ -150,10 +176,7 @@ mod tests {
     use super::*;
 
     fn load(text: &str) -> Result<Program, ScriptError> {
-        let source = ScriptSource {
-            path: "test.js".into(),
-            text: text.to_owned(),
-        };
+        let source = ScriptSource::new("test.js", text);
         let settings = VmSettings {
             memory_bytes_max: VmSettings::MEMORY_BYTES_DEFAULT,
             stack_bytes: VmSettings::STACK_BYTES_DEFAULT,

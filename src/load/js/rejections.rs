@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use rquickjs::{Object, Value};
+use rquickjs::{Ctx, Object, Value};
 
 use super::ScriptError;
 use super::exception::thrown;
@@ -19,12 +19,12 @@ pub(crate) struct Rejections(RefCell<Vec<(u64, ScriptError)>>);
 
 impl Rejections {
     /// A promise was rejected without a handler.
-    pub(crate) fn add(&self, promise: &Value<'_>, reason: &Value<'_>) {
+    pub(crate) fn add(&self, ctx: &Ctx<'_>, promise: &Value<'_>, reason: &Value<'_>) {
         if self.0.borrow().len() < REJECTIONS_MAX
             && let Some(promise) = promise.as_object()
         {
             // Wording the reason may run the script's own getters: nothing is borrowed meanwhile.
-            let error = thrown(reason);
+            let error = thrown(ctx, reason);
             self.0.borrow_mut().push((identity(promise), error));
         }
     }

@@ -127,7 +127,7 @@ fn run(host: &Rc<Host>, call: &Call) -> Result<Returned, ScriptError> {
         .clone();
     let machine = Machine::new(host, &settings.vm)?;
     machine.with(|ctx| {
-        let script = Script::load(&ctx, host, None)?;
+        let script = Script::load(&ctx, host)?;
         let is_summary = matches!(call, Call::HandleSummary(_));
         host.phase.set(if is_summary {
             Phase::Summary

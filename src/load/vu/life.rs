@@ -45,7 +45,7 @@ pub(super) fn live(
         }
     };
     machine.with(|ctx| {
-        let script = match Script::load(&ctx, host, None) {
+        let script = match Script::load(&ctx, host) {
             Ok(script) => script,
             Err(error) => {
                 let _ = ready.send(Err(error));

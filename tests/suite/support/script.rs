@@ -14,6 +14,7 @@ use super::process::{ExitCode, Process};
 pub struct Script {
     dir: TempDir,
     invocation: Invocation,
+    name: &'static str,
 }
 
 /// A script that has run.
@@ -24,18 +25,30 @@ pub struct Ran {
 
 impl Script {
     pub fn new(text: &str) -> Script {
+        Script::named("script.js", text)
+    }
+
+    /// As [`Script::new`] under another file name.
+    pub fn named(name: &'static str, text: &str) -> Script {
         let dir = tempfile::tempdir().expect("the temporary directory is writable");
-        std::fs::write(dir.path().join("script.js"), text).expect("it was just made");
+        std::fs::write(dir.path().join(name), text).expect("it was just made");
         let invocation = dchat(["run", "--report-to", "none", "--quiet", "--no-color"])
             .arg("--summary-export")
             .arg("summary.json")
             .within_dir(dir.path());
-        Script { dir, invocation }
+        Script {
+            dir,
+            invocation,
+            name,
+        }
     }
 
     /// A further file beside the script.
     pub fn file(self, name: &str, text: &str) -> Script {
-        std::fs::write(self.dir.path().join(name), text).expect("the directory is ours");
+        let path = self.dir.path().join(name);
+        let directory = path.parent().expect("the path has our directory in it");
+        std::fs::create_dir_all(directory).expect("the directory is ours");
+        std::fs::write(path, text).expect("the directory is ours");
         self
     }
 
@@ -58,7 +71,7 @@ impl Script {
 
     #[track_caller]
     pub fn run(self) -> Ran {
-        let finished = self.invocation.arg("script.js").run();
+        let finished = self.invocation.arg(self.name).run();
         Ran {
             dir: self.dir,
             finished,
@@ -68,7 +81,7 @@ impl Script {
     /// Starts it; keep the directory as long as it runs.
     #[track_caller]
     pub fn spawn(self) -> (Process, TempDir) {
-        (self.invocation.arg("script.js").spawn(), self.dir)
+        (self.invocation.arg(self.name).spawn(), self.dir)
     }
 }
 
@@ -125,6 +138,17 @@ impl Ran {
             Ok(text) => text,
             Err(error) => panic!("{name}: {error}\n{}", self.finished.stderr),
         }
+    }
+
+    /// There were checks, and none failed; exceptions may have been logged.
+    #[track_caller]
+    pub fn checks_hold(&self) {
+        let checks = self.metric("checks");
+        let all = checks["fails"] == 0 && checks["passes"].as_u64().unwrap_or_default() > 0;
+        super::check(all, || {
+            let names = self.summary()["root_group"]["checks"].to_string();
+            format!("{names}\n{}", self.finished.stderr)
+        });
     }
 
     /// What `--summary-export` wrote.

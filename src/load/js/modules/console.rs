@@ -1,14 +1,18 @@
 //! Console, timers and `open` behind the prelude's globals.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use rquickjs::function::Opt;
-use rquickjs::{ArrayBuffer, Ctx, Exception, IntoJs, Object, Value};
+use rquickjs::{Ctx, Exception, IntoJs, Object, Value};
 
+use super::commonjs::callers;
 use super::set;
+use crate::load::js::ffi::shared_buffer;
 use crate::load::js::host::{Host, Phase};
+use crate::load::js::loader::normalized;
 
 /// Longest delay of a timer: longer ones would not come before any run's end.
 const DELAY_MAX: Duration = Duration::from_secs(30 * 86_400);
@@ -39,7 +43,7 @@ pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::R
     bridge.ctx().globals().set("open", open)
 }
 
-/// `open(path)` gives text, `open(path, 'b')` an ArrayBuffer; only in init code.
+/// `open(path)` gives text, `open(path, 'b')` an ArrayBuffer that all VUs share; only in init code.
 fn open<'js>(
     ctx: &Ctx<'js>,
     host: &Host,
@@ -47,17 +51,52 @@ fn open<'js>(
     mode: Option<&str>,
 ) -> rquickjs::Result<Value<'js>> {
     if host.phase.get() != Phase::Init {
-        let text = "open() is only available in the init context";
+        let text = "the \"open\" function is only available in the init stage \
+                    (i.e. the global scope)\n\
+                    hint: open files outside of functions, or in the function of a SharedArray";
         return Err(Exception::throw_message(ctx, text));
     }
-    let path = Path::new(name.strip_prefix("file://").unwrap_or(name));
-    let path: PathBuf = host.library.directory().join(path);
+    let refused = |text: String| Exception::throw_message(ctx, &text);
+    let name = name.strip_prefix("file://").unwrap_or(name);
+    if name.is_empty() {
+        return Err(refused(
+            "open() can't be used with an empty filename".to_owned(),
+        ));
+    }
+    let path = normalized(&directory(ctx, host).join(name));
+    if host.library.is_directory(&path) {
+        let text = format!(
+            "open() can't be used with directories, path: {:?}",
+            path.display()
+        );
+        return Err(refused(text));
+    }
     let content = host.library.open(&path).map_err(|error| {
-        let text = format!("The file {:?} can't be opened: {error}", path.display());
-        Exception::throw_message(ctx, &text)
+        refused(match error.kind() {
+            ErrorKind::NotFound => format!("open {}: no such file or directory", path.display()),
+            ErrorKind::Other => format!(
+                "open() can't be used with files that weren't previously opened during \
+                 initialization (__VU==0), path: {:?}",
+                path.display()
+            ),
+            _ => format!("open {}: {error}", path.display()),
+        })
     })?;
     if mode == Some("b") {
-        return ArrayBuffer::new_copy(ctx.clone(), &content)?.into_js(ctx);
+        return shared_buffer(ctx, content);
     }
     String::from_utf8_lossy(&content).into_js(ctx)
+}
+
+/// Relative paths start from the file whose top level runs, as in k6.
+fn directory(ctx: &Ctx<'_>, host: &Host) -> PathBuf {
+    let requiring = host.requiring.borrow().last().cloned();
+    let file = requiring
+        .or_else(|| callers(ctx).last())
+        .filter(|file| !file.starts_with("https://"))
+        .unwrap_or_else(|| host.library.main.clone());
+    Path::new(&file)
+        .parent()
+        .unwrap_or(Path::new(""))
+        .to_owned()
 }

@@ -2,6 +2,7 @@
 //! host functions in Rust, which it reaches through the bridge object that the prelude exports.
 
 mod bytes;
+mod commonjs;
 mod console;
 mod cookies;
 mod crypto;
@@ -17,6 +18,8 @@ use std::rc::Rc;
 
 use rquickjs::function::IntoJsFunc;
 use rquickjs::{Ctx, Exception, Function, Object, Value};
+
+pub(crate) use commonjs::run_commonjs;
 
 use super::host::Host;
 use super::loader;
@@ -40,6 +43,7 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("dchat:element-kinds", include_str!("html/kinds.js")),
     ("dchat:page", include_str!("html/page.js")),
     ("dchat:uri", include_str!("html/uri.js")),
+    ("dchat:commonjs", include_str!("commonjs.js")),
 ];
 /// Where the prelude finds the bridge while it is evaluated; gone before the script runs.
 pub(crate) const BRIDGE: &str = "__host";
@@ -57,6 +61,7 @@ const PARTS: &[(&str, Install)] = &[
     ("encoding", encoding::install),
     ("crypto", crypto::install),
     ("html", html::install),
+    ("commonjs", commonjs::install),
 ];
 
 /// The host functions that every VM has: console, timers, and the way to the other parts.
@@ -82,15 +87,13 @@ fn part<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, name: &str) -> rquickjs::Result<Ob
     Ok(functions)
 }
 
-/// The namespace of a module of ours, evaluated at once: for globals that few scripts use, which
-/// the prelude makes at the first look.
+/// The namespace of a module, evaluated now if it was not before: for globals that few scripts use,
+/// which the prelude makes at the first look, and for `require`.
 fn load<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, name: &str) -> rquickjs::Result<Object<'js>> {
-    let found = SOURCES.iter().find(|(known, _)| *known == name);
-    let (_, source) = found.expect("globals stand in modules that are there");
-    let module = loader::module(ctx, &host.library, name, || Ok((*source).into()))?;
-    let (module, evaluated) = module.eval()?;
-    evaluated.finish::<()>()?;
-    module.namespace()
+    let before = host.loading_own.replace(true);
+    let namespace = loader::namespace(ctx, name);
+    host.loading_own.set(before);
+    namespace
 }
 
 /// Sets one host function.

@@ -53,6 +53,8 @@ globalThis.console = {
   error: say('error'),
 };
 
+globalThis.require = (specifier) => host.load('dchat:commonjs').require(specifier);
+
 function timer(repeat) {
   return (callback, delay, ...args) => {
     if (typeof callback !== 'function') throw new TypeError('a timer needs a function');
