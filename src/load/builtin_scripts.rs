@@ -5,7 +5,7 @@ pub const DEFAULT: &str = "relay_stress_test.js";
 /// Where built-in scripts send their load unless `RELAY_URL` says otherwise.
 pub const TARGET_DEFAULT: &str = "http://localhost:7071";
 
-const SCRIPTS: [(&str, &str); 2] = [
+const SCRIPTS: [(&str, &str); 3] = [
     (
         "relay_stress_test.js",
         include_str!("../../tests/load/relay_stress_test.js"),
@@ -13,6 +13,10 @@ const SCRIPTS: [(&str, &str); 2] = [
     (
         "relay_users.js",
         include_str!("../../tests/load/relay_users.js"),
+    ),
+    (
+        "relay_websocket.js",
+        include_str!("../../tests/load/relay_websocket.js"),
     ),
 ];
 

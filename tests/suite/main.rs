@@ -59,6 +59,8 @@ mod remote_outputs;
 mod thresholds;
 /// Scripts in TypeScript, and source maps in errors.
 mod typescript;
+/// `k6/websockets` and `k6/ws`: messages, metrics, and how sockets end.
+mod websockets;
 
 /// The runs API: register, samples, finish, list, series, events, import, delete.
 mod results_api;

@@ -45,8 +45,10 @@ enum Answer {
 
 /// Why the session ends.
 enum End {
-    /// The peer has closed, or the connection is gone.
+    /// The connection is gone.
     Gone,
+    /// The peer has closed: the library's answer waits to be written.
+    Closed,
     Close(CloseCode, &'static str),
 }
 
@@ -78,8 +80,14 @@ impl Session {
 
     pub(super) async fn run(mut self) {
         let end = self.serve().await;
-        if let Err(End::Close(code, reason)) = end {
-            self.close(code, reason).await;
+        match end {
+            Err(End::Close(code, reason)) => self.close(code, reason).await,
+            Err(End::Closed) => {
+                // Answered until the library says that both sides have closed (RFC 6455, 7.1.1).
+                let answered = async { while let Some(Ok(_)) = self.socket.next().await {} };
+                let _ = tokio::time::timeout(CLOSE_PATIENCE, answered).await;
+            }
+            Err(End::Gone) | Ok(()) => {}
         }
     }
 
@@ -136,7 +144,8 @@ impl Session {
                 "the frame is larger than the limit",
             )),
             Some(Err(Error::Utf8(_))) => Err(End::Close(CloseCode::Invalid, "text is UTF-8")),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => Err(End::Gone),
+            Some(Ok(Message::Close(_))) => Err(End::Closed),
+            Some(Err(_)) | None => Err(End::Gone),
         }
     }
 

@@ -12,6 +12,7 @@ mod failure;
 mod http2;
 mod ocsp;
 mod tls;
+pub(crate) mod websocket;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
-pub(crate) use self::connection::Meter;
+pub(crate) use self::connection::{Meter, Stream};
 pub(crate) use self::decode::{Coding, decode};
 pub(crate) use self::dns::Dns;
 pub(crate) use self::failure::Failure;
@@ -240,6 +241,26 @@ impl Client {
         let mut sessions = self.0.sessions.borrow_mut();
         sessions.insert(origin.to_owned(), session.clone());
         session
+    }
+
+    /// A request that asks for another protocol, on a connection of its own: the answer, and the
+    /// connection as it stands behind it.
+    pub(crate) async fn upgrade(&self, request: &Request) -> Result<(Answer, Connection), Failure> {
+        let mut timings = Timings::default();
+        let network = &self.0.network;
+        let opened = Connection::open(&request.url, Alpn::Http1, network, &mut timings);
+        let mut connection = opened.await?;
+        let (answer, _) = exchange::exchange(&mut connection, request, &mut timings)
+            .await
+            .map_err(|broken| broken.failure)?;
+        Ok((answer, connection))
+    }
+
+    /// A connection of its own for a protocol over HTTP/2.
+    pub(crate) async fn dial_http2(&self, url: &Url) -> Result<Stream, Failure> {
+        let mut timings = Timings::default();
+        let opened = Connection::open(url, Alpn::Http2, &self.0.network, &mut timings);
+        Ok(opened.await?.into_stream().0)
     }
 
     fn take_idle(&self, origin: &str) -> Option<Connection> {

@@ -34,4 +34,16 @@ builtin! {
     // Not k6's: from the instant at which an arrival rate wanted the iteration to start.
     ITERATION_DURATION_FROM_SCHEDULE = 18, "iteration_duration_from_schedule", Trend, Time;
     HTTP_REQ_DURATION_FROM_SCHEDULE = 19, "http_req_duration_from_schedule", Trend, Time;
+    WS_SESSIONS = 20, "ws_sessions", Counter, Default;
+    WS_CONNECTING = 21, "ws_connecting", Trend, Time;
+    WS_SESSION_DURATION = 22, "ws_session_duration", Trend, Time;
+    WS_MSGS_SENT = 23, "ws_msgs_sent", Counter, Default;
+    WS_MSGS_RECEIVED = 24, "ws_msgs_received", Counter, Default;
+    WS_PING = 25, "ws_ping", Trend, Time;
+    GRPC_REQ_DURATION = 26, "grpc_req_duration", Trend, Time;
+    GRPC_STREAMS = 27, "grpc_streams", Counter, Default;
+    GRPC_STREAMS_MSGS_SENT = 28, "grpc_streams_msgs_sent", Counter, Default;
+    GRPC_STREAMS_MSGS_RECEIVED = 29, "grpc_streams_msgs_received", Counter, Default;
+    WS_ROUND_TRIP = 30, "ws_round_trip", Trend, Time;
+    SSE_ROUND_TRIP = 31, "sse_round_trip", Trend, Time;
 }

@@ -13,6 +13,7 @@ mod html;
 pub(crate) mod http;
 mod k6;
 mod metrics;
+mod sockets;
 
 use std::rc::Rc;
 
@@ -44,6 +45,13 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("dchat:page", include_str!("html/page.js")),
     ("dchat:uri", include_str!("html/uri.js")),
     ("dchat:commonjs", include_str!("commonjs.js")),
+    ("k6/websockets", include_str!("websockets.js")),
+    (
+        "k6/experimental/websockets",
+        include_str!("websockets_experimental.js"),
+    ),
+    ("k6/ws", include_str!("ws.js")),
+    ("k6/timers", include_str!("timers.js")),
 ];
 /// Where the prelude finds the bridge while it is evaluated; gone before the script runs.
 pub(crate) const BRIDGE: &str = "__host";
@@ -62,6 +70,7 @@ const PARTS: &[(&str, Install)] = &[
     ("crypto", crypto::install),
     ("html", html::install),
     ("commonjs", commonjs::install),
+    ("sockets", sockets::install),
 ];
 
 /// The host functions that every VM has: console, timers, and the way to the other parts.

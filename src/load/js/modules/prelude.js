@@ -88,7 +88,12 @@ host.pending = (begin) =>
 host.listen = (listener, begin) => {
   const id = nextId++;
   callbacks.set(id, { run: listener, repeat: null });
-  begin(id);
+  try {
+    begin(id);
+  } catch (error) {
+    callbacks.delete(id);
+    throw error;
+  }
   return id;
 };
 

@@ -1,0 +1,466 @@
+//! `k6/websockets` and `k6/ws` against a server that echoes and one that misbehaves.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
+use tokio_tungstenite::tungstenite::{Error, accept_hdr};
+
+use crate::support::script::{Ran, Script};
+use crate::support::*;
+
+/// Messages of a thousand bytes.
+const FLOOD: usize = 20_000;
+
+/// What a path of the test server does:
+/// `/echo` echoes · `/ping` pings once · `/close` closes with 4001 "enough" · `/bye` with 1001 ·
+/// `/eof` drops the connection · `/flood` sends at once what no buffer takes · `/mute` never reads ·
+/// `/refuse` answers 418 · `/deflate` speaks permessage-deflate.
+fn server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = serve(stream);
+            });
+        }
+    });
+    port
+}
+
+fn serve(mut stream: TcpStream) -> Result<(), Box<Error>> {
+    let mut start = [0; 64];
+    let length = stream.peek(&mut start).map_err(Error::from)?;
+    let start = String::from_utf8_lossy(&start[..length]).into_owned();
+    if start.starts_with("GET /refuse") {
+        let mut head = [0; 4096];
+        let _ = stream.read(&mut head);
+        let answer = "HTTP/1.1 418 Teapot\r\nX-Why: tea\r\nContent-Length: 5\r\n\r\nshort";
+        let _ = stream.write_all(answer.as_bytes());
+        return Ok(());
+    }
+    let mut path = String::new();
+    let mut seen = String::new();
+    let mut socket = accept_hdr(stream, |request: &Request, mut response: Response| {
+        path = request.uri().path().to_owned();
+        let header = |name: &str| request.headers().get(name).cloned();
+        for name in ["user-agent", "x-mine", "cookie", "sec-websocket-extensions"] {
+            let value = header(name).map_or_else(String::new, |v| v.to_str().unwrap().to_owned());
+            seen.push_str(&format!("{name}={value};"));
+        }
+        let headers = response.headers_mut();
+        if header("sec-websocket-protocol").is_some() {
+            headers.insert("Sec-WebSocket-Protocol", "chosen".parse().unwrap());
+        }
+        headers.insert("Set-Cookie", "fresh=1".parse().unwrap());
+        Ok(response)
+    })
+    .map_err(|_| Error::ConnectionClosed)?;
+    match path.as_str() {
+        "/seen" => {
+            socket.send(Message::text(seen)).map_err(Box::new)?;
+        }
+        "/ping" => {
+            socket.send(Message::Ping("x".into())).map_err(Box::new)?;
+            // Only a client that answers gets the message.
+            while !matches!(socket.read().map_err(Box::new)?, Message::Pong(_)) {}
+            socket.send(Message::text("ponged")).map_err(Box::new)?;
+        }
+        "/close" => close(&mut socket, 4001, "enough"),
+        "/bye" => close(&mut socket, 1001, ""),
+        "/eof" => return Ok(()),
+        "/flood" => {
+            for _ in 0..FLOOD {
+                let text = "x".repeat(1000);
+                socket.send(Message::text(text)).map_err(Box::new)?;
+            }
+        }
+        "/mute" => {
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        _ => {}
+    }
+    loop {
+        match socket.read().map_err(Box::new)? {
+            Message::Close(_) => {}
+            message @ (Message::Text(_) | Message::Binary(_)) => {
+                socket.send(message).map_err(Box::new)?;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn close(socket: &mut tokio_tungstenite::tungstenite::WebSocket<TcpStream>, code: u16, why: &str) {
+    let frame = CloseFrame {
+        code: CloseCode::from(code),
+        reason: why.into(),
+    };
+    let _ = socket.close(Some(frame));
+}
+
+/// Runs one iteration of a script whose checks must all pass; `W` is the server's address.
+#[track_caller]
+fn all_pass(body: &str) -> Ran {
+    let address = format!("W=ws://127.0.0.1:{}", server());
+    let text = format!(
+        "import {{ check }} from 'k6';\nimport {{ WebSocket, Blob }} from 'k6/websockets';\n\
+         import ws from 'k6/ws';\nimport http from 'k6/http';\n{body}"
+    );
+    let ran = Script::new(&text)
+        .args(["-e", &address, "-i", "1"])
+        .run()
+        .expect(0);
+    let checks = ran.metric("checks");
+    check(checks["fails"] == 0 && checks["passes"] != 0, || {
+        format!("{}\n{}", ran.finished.stdout, ran.finished.stderr)
+    });
+    check(!ran.finished.stderr.contains("level=error"), || {
+        ran.finished.stderr.clone()
+    });
+    ran
+}
+
+fn count(ran: &Ran, metric: &str) -> Value {
+    ran.metric(metric)["count"].clone()
+}
+
+#[test]
+fn websockets_exchange_messages_and_count_them() {
+    let ran = all_pass(
+        r#"
+        export default function () {
+          const socket = new WebSocket(`${__ENV.W}/echo`, ['one', 'chosen']);
+          const got = [];
+          check(socket, { connecting: (s) => s.readyState === 0 && s.binaryType === 'blob' });
+          let thrown;
+          try { socket.send('early'); } catch (e) { thrown = e.message; }
+          check(thrown, { 'send needs an open socket': (t) => t === 'InvalidStateError' });
+          socket.onopen = (event) => {
+            check(event, { open: (e) => e.type === 'open' && e.target === socket && socket.readyState === 1 });
+            check(socket, { protocol: (s) => s.protocol === 'chosen' && s.url.endsWith('/echo') });
+            socket.send('text ü');
+            socket.send(new Uint8Array([1, 2, 3]).subarray(1));
+            socket.send(new Blob(['ab', new Uint8Array([99])]));
+            check(socket, { buffered: (s) => s.bufferedAmount === 12 });
+            socket.ping();
+          };
+          socket.addEventListener('pong', () => got.push('pong'));
+          socket.addEventListener('message', async (event) => {
+            got.push(event.data);
+            if (got.filter((one) => one !== 'pong').length < 3) return;
+            check(got[0], { text: (t) => t === 'text ü' });
+            check(await got[1].bytes(), { view: (b) => b.join() === '2,3' });
+            check(await got[2].text(), { blob: (t) => t === 'abc' });
+            setTimeout(() => socket.close(1000, 'done'), 50);
+          });
+          socket.onerror = (event) => check(event, { ['no error ' + event.error]: () => false });
+          socket.onclose = (event) => {
+            check(got, { ponged: (g) => g.includes('pong') });
+            check(event, { closed: (e) => e.code === 1000 && socket.readyState === 3 });
+          };
+        }"#,
+    );
+    check_eq(count(&ran, "ws_sessions"), 1.into());
+    // Three messages, a ping and the close frame, as k6 counts them.
+    check_eq(count(&ran, "ws_msgs_sent"), 5.into());
+    check_eq(count(&ran, "ws_msgs_received"), 3.into());
+    for trend in ["ws_connecting", "ws_session_duration", "ws_ping"] {
+        check(ran.metric(trend)["max"].as_f64().unwrap() > 0.0, || {
+            trend.into()
+        });
+    }
+    check(count(&ran, "data_sent").as_f64().unwrap() > 200.0, || {
+        "data_sent".into()
+    });
+}
+
+#[track_caller]
+fn check_eq(got: Value, wanted: Value) {
+    check(got == wanted, || format!("{got} is not {wanted}"));
+}
+
+#[test]
+fn params_set_headers_cookies_tags_and_jar() {
+    all_pass(
+        r#"
+        export default function () {
+          const jar = new http.CookieJar();
+          jar.set(__ENV.W.replace('ws:', 'http:'), 'mine', 'yes');
+          const socket = new WebSocket(`${__ENV.W}/seen`, null, {
+            headers: { 'X-Mine': 'set' }, tags: { own: 'tag' }, jar, compression: 'deflate',
+          });
+          socket.onmessage = (event) => {
+            check(event.data, {
+              agent: (t) => t.includes('user-agent=') && !t.includes('user-agent=;'),
+              header: (t) => t.includes('x-mine=set;'),
+              cookie: (t) => t.includes('cookie=mine=yes;'),
+              deflate: (t) => t.includes('sec-websocket-extensions=permessage-deflate;'),
+            });
+            check(jar.cookiesForURL(__ENV.W.replace('ws:', 'http:')), { kept: (c) => c.fresh[0] === '1' });
+            socket.close();
+          };
+          const refused = (f) => { try { f(); } catch (e) { return e.message; } };
+          check(null, {
+            option: () => refused(() => new WebSocket(__ENV.W, null, { nope: 1 })) === "unknown WebSocket's option nope",
+            scheme: () => refused(() => new WebSocket('http://x')).includes('scheme ws or wss, but got "http"'),
+            compression: () => refused(() => new WebSocket(__ENV.W, null, { compression: 'br' })).includes("'br'"),
+            binaryType: () => refused(() => { socket.binaryType = 'x'; }).includes('unknown binaryType x'),
+            code: () => refused(() => socket.close(999)).includes('999 is neither'),
+          });
+        }"#,
+    );
+}
+
+#[test]
+fn pings_of_the_server_are_answered_and_seen() {
+    all_pass(
+        r#"
+        export default function () {
+          const socket = new WebSocket(`${__ENV.W}/ping`);
+          let pinged = false;
+          socket.onping = () => { pinged = true; };
+          socket.onmessage = (event) => {
+            check(event.data, { ponged: (t) => t === 'ponged' && pinged });
+            socket.close();
+          };
+        }"#,
+    );
+}
+
+#[test]
+fn ends_of_sockets_give_the_errors_of_k6() {
+    all_pass(
+        r#"
+        function end(path) {
+          return new Promise((done) => {
+            const socket = new WebSocket(path.startsWith('ws:') ? path : `${__ENV.W}${path}`);
+            const seen = { error: null };
+            socket.onerror = (event) => { seen.error = event.error; };
+            socket.onclose = (event) => done({ ...seen, code: event.code, reason: event.reason });
+          });
+        }
+        export default async function () {
+          check(await end('/close'), {
+            'a code of its own': (e) => e.code === 4001 && e.reason === 'enough' && e.error === 'websocket: close 4001: enough',
+          });
+          check(await end('/bye'), { 'going away is no error': (e) => e.code === 1001 && e.error === null });
+          check(await end('/eof'), {
+            'no close frame': (e) => e.code === 1006 && e.error === 'websocket: close 1006 (abnormal closure): unexpected EOF',
+          });
+          check(await end('/refuse'), { 'no upgrade': (e) => e.error === 'websocket: bad handshake' && e.code === undefined });
+          check(await end('ws://127.0.0.1:9/'), {
+            'nobody there': (e) => e.error === 'dial tcp 127.0.0.1:9: connect: connection refused',
+          });
+          check(await end('ws://nowhere.invalid/'), { 'no such host': (e) => e.error.includes('no such host') });
+        }"#,
+    );
+}
+
+#[test]
+fn a_handler_that_throws_ends_its_socket_and_iteration() {
+    let address = format!("W=ws://127.0.0.1:{}", server());
+    let ran = Script::new(
+        r#"
+        import { WebSocket } from 'k6/websockets';
+        export default function () {
+          const socket = new WebSocket(`${__ENV.W}/echo`);
+          socket.onopen = () => { throw new Error('my fault'); };
+        }"#,
+    )
+    .args(["-e", &address, "-i", "2"])
+    .run()
+    .expect(0)
+    .says(&["my fault"]);
+    check_eq(count(&ran, "iterations"), 2.into());
+}
+
+#[test]
+fn a_flood_waits_for_the_script_and_hurts_nobody() {
+    let address = format!("W=ws://127.0.0.1:{}", server());
+    let ran = Script::new(
+        r#"
+        import { WebSocket } from 'k6/websockets';
+        import { sleep } from 'k6';
+        export const options = { scenarios: {
+          flooded: { executor: 'per-vu-iterations', vus: 1, exec: 'flooded' },
+          others: { executor: 'per-vu-iterations', vus: 1, iterations: 20, exec: 'others' },
+        } };
+        export function flooded() {
+          const socket = new WebSocket(`${__ENV.W}/flood`);
+          let got = 0;
+          socket.onopen = () => sleep(1);
+          socket.onmessage = () => { if (++got === 5000) socket.close(); };
+        }
+        export function others() { sleep(0.01); }
+        "#,
+    )
+    .args(["-e", &address])
+    .within(Duration::from_secs(30))
+    .run()
+    .expect(0);
+    check_eq(count(&ran, "iterations"), 21.into());
+    check(count(&ran, "ws_msgs_received") == 5000, || {
+        count(&ran, "ws_msgs_received").to_string()
+    });
+}
+
+#[test]
+fn an_open_socket_ends_with_its_scenario() {
+    let address = format!("W=ws://127.0.0.1:{}", server());
+    let ran = Script::new(
+        r#"
+        import { WebSocket } from 'k6/websockets';
+        import ws from 'k6/ws';
+        export const options = { scenarios: {
+          events: { executor: 'constant-vus', vus: 2, duration: '1s', gracefulStop: '0s' },
+          blocking: { executor: 'constant-vus', vus: 2, duration: '1s', gracefulStop: '0s', exec: 'blocking' },
+        } };
+        export default function () { new WebSocket(`${__ENV.W}/mute`); }
+        export function blocking() { ws.connect(`${__ENV.W}/mute`, () => {}); }
+        "#,
+    )
+    .args(["-e", &address])
+    .within(Duration::from_secs(20))
+    .run()
+    .expect(0);
+    check_eq(count(&ran, "ws_sessions"), 4.into());
+    check(
+        ran.metric("iterations").is_null() || count(&ran, "iterations") == 0,
+        || "they were cut off".into(),
+    );
+}
+
+#[test]
+fn ws_connect_blocks_until_closed_and_returns_the_upgrade() {
+    let ran = all_pass(
+        r#"
+        export default function () {
+          const order = [];
+          let ticks = 0;
+          const response = ws.connect(`${__ENV.W}/echo`, { headers: { 'X-Mine': 'a' }, tags: { own: 'b' } }, (socket) => {
+            socket.on('open', () => { order.push('open'); socket.send('hi'); socket.ping(); });
+            socket.on('message', (text) => { order.push(text); socket.sendBinary(new Uint8Array([7]).buffer); });
+            socket.on('binaryMessage', (data) => order.push(new Uint8Array(data)[0]));
+            socket.on('pong', () => order.push('pong'));
+            socket.on('error', (e) => order.push(e.error()));
+            socket.on('close', (code) => order.push(`close ${code}`));
+            socket.setInterval(() => { ticks += 1; }, 20);
+            socket.setTimeout(() => socket.close(), 150);
+          });
+          order.push('returned');
+          const said = order.join();
+          check(order, {
+            [said]: (o) => o[0] === 'open' && o.includes('hi') && o.includes(7) && o.includes('pong'),
+            end: (o) => o.slice(-2).join() === 'close 1001,returned',
+            ticks: () => ticks >= 4 && ticks <= 8,
+          });
+          check(response, {
+            response: (r) => r.status === 101 && r.error === '' && r.url.endsWith('/echo') && r.body === '',
+            headers: (r) => r.headers['Sec-Websocket-Accept'].length === 28,
+          });
+        }"#,
+    );
+    check_eq(count(&ran, "ws_sessions"), 1.into());
+    check_eq(count(&ran, "ws_msgs_sent"), 2.into());
+    check_eq(count(&ran, "ws_msgs_received"), 2.into());
+}
+
+#[test]
+fn ws_connect_tells_how_its_socket_ended() {
+    let ran = all_pass(
+        r#"
+        function end(path) {
+          const seen = { error: null };
+          seen.response = ws.connect(path.startsWith('ws:') ? path : `${__ENV.W}${path}`, (socket) => {
+            socket.on('error', (e) => { seen.error = e.error(); });
+            socket.on('close', (code) => { seen.code = code; });
+          });
+          return seen;
+        }
+        export default function () {
+          check(end('/close'), { own: (e) => e.code === 4001 && e.error === 'websocket: close 4001: enough' });
+          check(end('/bye'), { bye: (e) => e.code === 1001 && e.error === null });
+          check(end('/eof'), { eof: (e) => e.code === 1006 && e.error.includes('unexpected EOF') });
+          check(end('/refuse').response, {
+            refused: (r) => r.status === 418 && r.headers['X-Why'] === 'tea' && r.body === 'short',
+          });
+          check(end('ws://127.0.0.1:9').response, {
+            nobody: (r) => r.status === 0 && r.error === 'dial tcp 127.0.0.1:9: connect: connection refused',
+          });
+          const refused = (f) => { try { f(); } catch (e) { return e.message; } };
+          check(null, {
+            timer: () => {
+              let text;
+              ws.connect(`${__ENV.W}/bye`, (s) => { text = refused(() => s.setTimeout(() => {}, 0)); });
+              return text === 'setTimeout requires a >0 timeout parameter, received 0.00';
+            },
+            throws: () => refused(() => ws.connect(`${__ENV.W}/echo`, () => { throw new Error('mine'); })) === 'mine',
+            arguments: () => refused(() => ws.connect('ws://x')) === 'invalid number of arguments to ws.connect',
+          });
+        }"#,
+    );
+    // Also those that never opened.
+    check_eq(count(&ran, "ws_sessions"), 7.into());
+}
+
+#[test]
+fn round_trips_are_measured_by_a_key_of_the_messages() {
+    let ran = all_pass(
+        r#"
+        export default function () {
+          const socket = new WebSocket(`${__ENV.W}/echo`, null, { roundTrip: 'ref' });
+          let left = 3;
+          socket.onopen = () => { for (const ref of [1, 2, 3]) socket.send(JSON.stringify({ ref })); };
+          socket.onmessage = () => { check(1, { one: () => true }); if (--left === 0) socket.close(); };
+        }"#,
+    );
+    check(
+        ran.metric("ws_round_trip")["max"].as_f64().unwrap() > 0.0,
+        || ran.summary().to_string(),
+    );
+}
+
+#[test]
+fn the_experimental_name_warns_once() {
+    let ran = Script::new(
+        "import { WebSocket } from 'k6/experimental/websockets';\nimport { setTimeout } from 'k6/timers';\n\
+         export default function () { if (!WebSocket || !setTimeout) throw new Error('no'); }",
+    )
+    .args(["-u", "3", "-i", "3"])
+    .run()
+    .expect(0);
+    let warnings = ran
+        .finished
+        .stderr
+        .matches("Please use k6/websockets instead")
+        .count();
+    check(warnings == 1, || ran.finished.stderr.clone());
+}
+
+#[test]
+fn the_relay_script_measures_its_round_trip() {
+    let relay = Relay::start();
+    let ran = dchat([
+        "run",
+        "--report-to",
+        "none",
+        "-u",
+        "2",
+        "-d",
+        "3s",
+        "relay_websocket.js",
+    ])
+    .arg("-e")
+    .arg(format!("RELAY_URL={}", relay.url()))
+    .run()
+    .expect(0);
+    check(ran.stdout.contains("relay_round_trip"), || {
+        ran.stdout.clone()
+    });
+}
