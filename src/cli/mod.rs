@@ -4,10 +4,13 @@
 //! The only module that uses `anyhow` and the only one that writes to stdout. Errors are printed
 //! once, as one chain on stderr; a reader that closes our stdout early is success.
 
+pub mod archive;
 pub mod config;
 pub mod demo;
 pub mod exit;
 mod flags;
+pub mod inspect;
+mod k6;
 pub mod new;
 pub mod relay;
 pub mod run;
@@ -57,7 +60,11 @@ enum Command {
     Tail(tail::Args),
     /// Run a load test: a k6 script, or the built-in relay stress test
     Run(Box<run::Args>),
-    /// Write the built-in stress test to a file, for editing
+    /// Show a script's options and what they need, as JSON
+    Inspect(Box<inspect::Args>),
+    /// Pack a script with all its files and options into one .tar, which run takes
+    Archive(Box<archive::Args>),
+    /// Write a script to a file, for editing
     New(new::Args),
     /// List, show and import stored load-test runs
     Runs(runs::Args),
@@ -69,7 +76,11 @@ enum Command {
 
 /// Runs the command that `args` name, the first being the program, and returns its exit code.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = with_role_as_command(args.into_iter().collect());
+    let args: Vec<OsString> = args.into_iter().collect();
+    if k6::is_name(args.first()) {
+        return k6::main(&args);
+    }
+    let args = with_role_as_command(args);
     let load_command = is_load_command(&args);
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -91,7 +102,9 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Send(args) => send::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Run(args) => run::run(*args),
-        Command::New(args) => new::run(args),
+        Command::Inspect(args) => inspect::run(*args),
+        Command::Archive(args) => archive::run(*args),
+        Command::New(args) => new::run(args, run::Manner::Dchat),
         Command::Runs(args) => runs::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Config(args) => config::run(args),
@@ -130,7 +143,12 @@ impl Coded {
 
 /// Prints `dchat: error` with the chain of causes on stderr.
 fn complain(error: &anyhow::Error) {
-    let mut text = format!("dchat: {error}");
+    let _ = writeln!(io::stderr(), "dchat: {}", with_causes(error));
+}
+
+/// An error and its causes in one text.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         // Wrappers often repeat what they wrap.
@@ -139,7 +157,7 @@ fn complain(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    let _ = writeln!(io::stderr(), "{text}");
+    text
 }
 
 fn exit_of(error: &anyhow::Error) -> Exit {
@@ -154,6 +172,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
             .downcast_ref::<io::Error>()
             .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
     })
+}
+
+/// `K6_*`, among which options are looked for.
+pub(crate) fn k6_variables() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("K6_"))
+        .collect()
 }
 
 /// Writes one line to stdout at once, so that a program that reads it need not wait.

@@ -16,20 +16,21 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 pub use self::flags::Args;
+pub(crate) use self::flags::{Manner, RunFlags};
 
 use self::dashboard::{Dashboard, Wanted};
 use self::progress::LiveLine;
 
 use super::exit::Exit;
 use super::flags::SystemEnvironment;
-use super::{Coded, script};
-use crate::load::js::{ScriptSource, VmSettings};
+use super::{Coded, k6, k6_variables, script};
+use crate::load::js::{Remote, ScriptSource, VmSettings};
 use crate::load::options::Layer;
 use crate::load::output::results::{ReportTo, Reporter, ReporterConfig};
 use crate::load::output::{self, Output};
 use crate::load::summary::json::Terminal;
 use crate::load::{self, RunConfig, SummaryWanted, builtin_scripts, exit};
-use crate::telemetry::k6;
+use crate::telemetry;
 
 /// The output whose argument is not for an output.
 const DASHBOARD: &str = "web-dashboard";
@@ -39,7 +40,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let line = LiveLine::new();
     let log = args.global.log(args.run.console_output.clone());
     let to = line.clone().to(&log.output);
-    let _log = k6::start(&log, move || to.clone()).map_err(|error| other(error.into()))?;
+    let _log =
+        telemetry::k6::start(&log, move || to.clone()).map_err(|error| other(error.into()))?;
     let begin = Begin::new(&args).map_err(other)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Aggregation and reporting; VUs have threads of their own.
@@ -55,6 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 /// What flags, environment and files say, read before anything starts.
 struct Begin {
     source: ScriptSource,
+    options_json: Option<String>,
     env: BTreeMap<String, String>,
     file: Option<Map<String, Value>>,
     flags: Layer,
@@ -65,14 +68,28 @@ struct Begin {
 
 impl Begin {
     fn new(args: &Args) -> anyhow::Result<Begin> {
-        let source = script::find(args.script.as_deref())?;
+        let kind = args.runtime.test_type;
+        let mut found = script::find(args.script.as_deref(), kind, args.manner)?;
+        if args.own.no_remote {
+            found.source.remote = Remote::Forbidden;
+        }
+        let mut env = found.env;
+        env.extend(args.runtime.environment(SystemEnvironment::Included));
         let flags = args.layer()?;
         let file = args.global.config_file();
         let file = file.map_err(|error| Coded::wrap(Exit::LoadConfig, error))?;
         let out = args.out(file.as_ref());
+        let mut file = file;
+        if args.manner == Manner::K6 {
+            // The weakest source of all: everything else may say otherwise.
+            let agent = format!("Grafana k6/{}", k6::VERSION);
+            let file = file.get_or_insert_default();
+            file.entry("userAgent").or_insert(agent.into());
+        }
         Ok(Begin {
-            source,
-            env: args.runtime.environment(SystemEnvironment::Included),
+            source: found.source,
+            options_json: found.options_json,
+            env,
             flags,
             outputs: outputs(args, &out)?,
             out,
@@ -106,6 +123,7 @@ async fn drive(args: Args, line: LiveLine, begin: Begin) -> anyhow::Result<u8> {
         run_id: run_id.clone(),
         target: target(&source, &begin.env),
         source,
+        options_json: begin.options_json,
         environment: k6_variables,
         env: begin.env,
         file: begin.file,
@@ -113,7 +131,7 @@ async fn drive(args: Args, line: LiveLine, begin: Begin) -> anyhow::Result<u8> {
         outputs,
         vm: VmSettings {
             memory_bytes_max: args.vu_memory_max(),
-            stack_bytes: VmSettings::STACK_BYTES_DEFAULT,
+            ..VmSettings::default()
         },
         workers: args.workers(),
         terminal: Terminal {
@@ -218,14 +236,6 @@ fn dashboard_wanted(
 
 fn not_started(error: anyhow::Error) -> anyhow::Error {
     Coded::wrap(Exit::LoadUsage, error)
-}
-
-/// `K6_*`, among which options are looked for.
-fn k6_variables() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-        .filter(|(name, _)| name.starts_with("K6_"))
-        .collect()
 }
 
 /// The signals that stop a run.

@@ -3,10 +3,12 @@
 //! Architecture invariant: nothing here imports `relay`, `storage`, `results` or `http`. The lab
 //! meets a relay as any stranger does, over the wire.
 
+pub mod archive;
 pub mod builtin_scripts;
 pub mod client;
 pub mod executor;
 pub mod exit;
+pub mod inspect;
 pub mod js;
 pub mod metrics;
 pub mod options;

@@ -41,6 +41,8 @@ pub struct RunConfig {
     /// UUIDv7.
     pub run_id: Arc<str>,
     pub source: ScriptSource,
+    /// Takes the place of the options that the script exports: an archive has its own.
+    pub options_json: Option<String>,
     /// `__ENV`.
     pub env: BTreeMap<String, String>,
     /// Variables among which `K6_*` options are looked for.
@@ -179,7 +181,7 @@ async fn prepare(
         .map_err(|_| ScriptError::Vm("loading the script panicked".to_owned()))??;
     let sources = options::Sources {
         file: config.file.as_ref(),
-        script: program.options_json(),
+        script: config.options_json.as_deref().or(program.options_json()),
         environment: config.environment.clone(),
         flags: config.flags.clone(),
     };

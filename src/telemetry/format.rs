@@ -88,6 +88,15 @@ where
     }
 }
 
+/// A line of [`Logfmt`] without an event.
+pub(super) fn error_line(text: &str) -> String {
+    let mut line = format!("time=\"{}\" level=error msg=", now().unwrap_or_default());
+    // Writing to a String cannot fail.
+    let _ = write_value(&mut line, text, Quoting::Always);
+    line.push('\n');
+    line
+}
+
 fn of_console(event: &Event<'_>) -> bool {
     event.metadata().target() == "console"
 }

@@ -150,6 +150,11 @@ where
     Ok(Guard { _file: None })
 }
 
+/// One line as the text format writes it, for an error before or after the logs.
+pub fn error_line(text: &str) -> String {
+    super::format::error_line(text)
+}
+
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Whether console lines say that they are: in a file of their own they need not.

@@ -36,6 +36,9 @@ mod push;
 /// The ordered end: drain, deadline, signals, exit codes of a stopping relay.
 mod shutdown;
 
+/// Load commands as k6 has them: flags, layers of options, archives, the `k6` link.
+#[cfg(unix)]
+mod cli_run;
 /// Hashes, encodings, Web Crypto, certificates and secrets, against published vectors.
 mod crypto;
 /// Executors: who runs how many iterations when, and how they stop.

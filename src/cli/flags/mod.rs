@@ -6,7 +6,7 @@ mod runtime;
 
 pub(crate) use global::GlobalFlags;
 pub(crate) use options::OptionFlags;
-pub(crate) use runtime::{RuntimeFlags, SystemEnvironment};
+pub(crate) use runtime::{RuntimeFlags, SystemEnvironment, TestType};
 
 /// What Go takes for a boolean.
 pub(crate) fn go_bool(text: &str) -> Result<bool, String> {

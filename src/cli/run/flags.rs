@@ -82,6 +82,9 @@ pub(crate) struct OwnFlags {
     /// Keep the script's text out of the reported run
     #[arg(long)]
     pub(crate) no_store_script: bool,
+    /// Fetch no modules from the net
+    #[arg(long)]
+    pub(crate) no_remote: bool,
     /// Memory of one VU's script at most, such as 64MiB [default: 256MiB]
     #[arg(long, value_name = "BYTES", value_parser = bytes_flag)]
     vu_memory_max: Option<u64>,

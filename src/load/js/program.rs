@@ -49,6 +49,15 @@ pub struct VmSettings {
     pub stack_bytes: usize,
 }
 
+impl Default for VmSettings {
+    fn default() -> VmSettings {
+        VmSettings {
+            memory_bytes_max: VmSettings::MEMORY_BYTES_DEFAULT,
+            stack_bytes: VmSettings::STACK_BYTES_DEFAULT,
+        }
+    }
+}
+
 impl VmSettings {
     pub const MEMORY_BYTES_DEFAULT: usize = 256 * 1024 * 1024;
     pub const STACK_BYTES_DEFAULT: usize = 512 * 1024;

@@ -7,6 +7,7 @@ use super::layer::Layer;
 use super::network::Network;
 use super::scenario::{Executor, Scenario};
 use super::{Options, TimeUnit};
+use crate::load::threshold::Aggregation;
 
 const EMPTY: &str =
     "`{}` was explicitly set to an empty value, running the script with 1 iteration in 1 VU";
@@ -16,6 +17,12 @@ const ONCE: Executor = Executor::PerVuIterations {
     iterations: 1,
     max_duration: Scenario::MAX_DURATION_DEFAULT,
 };
+
+/// Columns of trends in the summary where nothing else is said.
+pub(super) fn trend_stats_default() -> Vec<(String, Aggregation)> {
+    let names = ["avg", "min", "med", "max", "p(90)", "p(95)"];
+    names.into_iter().filter_map(super::parse_stat).collect()
+}
 
 impl Layer {
     /// Fills in defaults and turns shortcuts into the scenario that they stand for.
@@ -33,7 +40,6 @@ impl Layer {
                 "option 'summaryTimeUnit' must be s, ms or us, not '{text}'"
             ));
         }
-        let stats = ["avg", "min", "med", "max", "p(90)", "p(95)"];
         Options {
             scenarios: self.all_scenarios(problems, warnings),
             thresholds: self.thresholds.unwrap_or_default(),
@@ -59,12 +65,7 @@ impl Layer {
             batch: self.batch.unwrap_or(20).max(1),
             batch_per_host: self.batch_per_host.unwrap_or(6).max(1),
             min_iteration_duration: self.min_iteration_duration,
-            summary_trend_stats: self.summary_trend_stats.unwrap_or_else(|| {
-                stats
-                    .iter()
-                    .filter_map(|stat| super::parse_stat(stat))
-                    .collect()
-            }),
+            summary_trend_stats: self.summary_trend_stats.unwrap_or_else(trend_stats_default),
             summary_time_unit: unit,
             paused: self.paused.unwrap_or(false),
             linger: self.linger.unwrap_or(false),

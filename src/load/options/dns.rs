@@ -65,15 +65,7 @@ impl Default for Dns {
 
 impl Dns {
     pub(super) fn to_json(&self) -> Value {
-        let ttl = match self.ttl {
-            DnsTtl::ForEver => "inf".to_owned(),
-            DnsTtl::For(time) => duration::format(time),
-        };
-        json!({
-            "ttl": ttl,
-            "select": SELECTS.iter().find(|(_, s)| *s == self.select).map(|(name, _)| name),
-            "policy": POLICIES.iter().find(|(_, p)| *p == self.policy).map(|(name, _)| name),
-        })
+        DnsLayer::from(self.clone()).to_json()
     }
 }
 
@@ -95,12 +87,37 @@ impl DnsLayer {
         }
     }
 
+    /// What is not said is null.
+    pub(super) fn to_json(&self) -> Value {
+        let ttl = self.ttl.map(|ttl| match ttl {
+            DnsTtl::ForEver => "inf".to_owned(),
+            DnsTtl::For(time) => duration::format(time),
+        });
+        let select = SELECTS.iter().find(|(_, s)| Some(*s) == self.select);
+        let policy = POLICIES.iter().find(|(_, p)| Some(*p) == self.policy);
+        json!({
+            "ttl": ttl,
+            "select": select.map(|(name, _)| name),
+            "policy": policy.map(|(name, _)| name),
+        })
+    }
+
     pub(super) fn complete(self) -> Dns {
         let default = Dns::default();
         Dns {
             ttl: self.ttl.unwrap_or(default.ttl),
             select: self.select.unwrap_or(default.select),
             policy: self.policy.unwrap_or(default.policy),
+        }
+    }
+}
+
+impl From<Dns> for DnsLayer {
+    fn from(dns: Dns) -> DnsLayer {
+        DnsLayer {
+            ttl: Some(dns.ttl),
+            select: Some(dns.select),
+            policy: Some(dns.policy),
         }
     }
 }

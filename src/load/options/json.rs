@@ -1,9 +1,12 @@
 //! Consolidated options as k6 spells them, for `exec.test.options`, outputs and stored runs.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::duration::format;
 use super::{Executor, Options, Scenario, Stage};
+use crate::load::threshold::Threshold;
 
 impl Options {
     /// A JSON object. Scenarios' `env` is left out: it may hold secrets.
@@ -13,24 +16,7 @@ impl Options {
             .iter()
             .map(|scenario| (scenario.name.clone(), scenario.to_json()))
             .collect();
-        let thresholds: Map<String, Value> = self
-            .thresholds
-            .iter()
-            .map(|(metric, list)| {
-                let sources = list.iter().map(|threshold| {
-                    if threshold.abort_on_fail {
-                        json!({
-                            "threshold": threshold.source,
-                            "abortOnFail": true,
-                            "delayAbortEval": format(threshold.delay_abort),
-                        })
-                    } else {
-                        json!(threshold.source)
-                    }
-                });
-                (metric.clone(), sources.collect())
-            })
-            .collect();
+        let thresholds = thresholds_json(&self.thresholds);
         let stats: Vec<&String> = self.summary_trend_stats.iter().map(|(n, _)| n).collect();
         let networks = self.network.blacklist_ips.iter();
         let blacklist: Vec<String> = networks.map(ToString::to_string).collect();
@@ -72,7 +58,33 @@ impl Options {
     }
 }
 
+/// Thresholds by metric; a text where it says everything.
+pub(super) fn thresholds_json(thresholds: &BTreeMap<String, Vec<Threshold>>) -> Value {
+    let metrics = thresholds.iter().map(|(metric, list)| {
+        let entries = list.iter().map(|threshold| {
+            if threshold.abort_on_fail {
+                json!({
+                    "threshold": threshold.source,
+                    "abortOnFail": true,
+                    "delayAbortEval": format(threshold.delay_abort),
+                })
+            } else {
+                json!(threshold.source)
+            }
+        });
+        (metric.clone(), entries.collect())
+    });
+    Value::Object(metrics.collect())
+}
+
 impl Scenario {
+    /// With everything, `env` too: what another machine needs to do the same.
+    pub(super) fn to_full_json(&self) -> Value {
+        let mut value = self.to_json();
+        value["env"] = json!(self.env);
+        value
+    }
+
     fn to_json(&self) -> Value {
         let mut object = json!({
             "executor": self.executor.kind(),
@@ -145,7 +157,7 @@ impl Scenario {
     }
 }
 
-fn stages_json(stages: &[Stage]) -> Vec<Value> {
+pub(super) fn stages_json(stages: &[Stage]) -> Vec<Value> {
     let stages = stages.iter();
     stages
         .map(|stage| json!({"duration": format(stage.duration), "target": stage.target}))

@@ -11,6 +11,7 @@ pub mod duration;
 mod environment;
 mod json;
 pub mod layer;
+mod layer_json;
 mod network;
 mod reader;
 mod scenario;
@@ -112,6 +113,8 @@ pub struct Invalid(pub Vec<String>);
 #[derive(Debug)]
 pub struct Consolidated {
     pub options: Options,
+    /// What all layers together say, before shortcuts become scenarios.
+    pub layer: Layer,
     pub warnings: Vec<String>,
 }
 
@@ -152,7 +155,7 @@ pub fn consolidate(sources: Sources<'_>, exports: &[String]) -> Result<Consolida
         .overlaid(script, "script", &mut warnings)
         .overlaid(environment, "env", &mut warnings)
         .overlaid(sources.flags, "cli", &mut warnings);
-    let options = merged.complete(&mut problems, &mut warnings);
+    let options = merged.clone().complete(&mut problems, &mut warnings);
     for scenario in &options.scenarios {
         if !exports.contains(&scenario.exec) {
             problems.push(format!(
@@ -162,7 +165,25 @@ pub fn consolidate(sources: Sources<'_>, exports: &[String]) -> Result<Consolida
         }
     }
     if problems.is_empty() {
-        Ok(Consolidated { options, warnings })
+        Ok(Consolidated {
+            options,
+            layer: merged,
+            warnings,
+        })
+    } else {
+        Err(Invalid(problems))
+    }
+}
+
+/// What the script's options say, on their own; unknown ones are passed over.
+///
+/// # Errors
+/// Every problem in them.
+pub fn script_layer(script: Option<&str>) -> Result<Layer, Invalid> {
+    let mut problems = Vec::new();
+    let layer = Layer::from_script(script, &mut problems, &mut Vec::new());
+    if problems.is_empty() {
+        Ok(layer)
     } else {
         Err(Invalid(problems))
     }

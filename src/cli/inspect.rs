@@ -1,0 +1,84 @@
+//! `dchat inspect`: what a script's options are and what they need.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::exit::Exit;
+use super::flags::{GlobalFlags, RuntimeFlags, SystemEnvironment};
+use super::run::Manner;
+use super::{Coded, say, script};
+use crate::load::inspect::{Loaded, Plan};
+use crate::load::js::VmSettings;
+use crate::load::options::{Layer, Sources, duration};
+use crate::telemetry::k6;
+
+/// Show a script's options as JSON
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Script file, .tar archive or '-' for stdin
+    #[arg(value_name = "SCRIPT")]
+    pub(crate) script: String,
+    #[command(flatten)]
+    pub(crate) wanted: InspectFlags,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeFlags,
+    #[command(flatten)]
+    pub(crate) global: GlobalFlags,
+    #[arg(skip)]
+    pub(crate) manner: Manner,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct InspectFlags {
+    /// Consolidate all options, and add the VUs and the time that they need
+    #[arg(long)]
+    execution_requirements: bool,
+}
+
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let failed = |error: anyhow::Error| Coded::wrap(Exit::LoadUsage, error);
+    let log = args.global.log(None);
+    let _log = k6::start(&log, std::io::stderr).map_err(|error| failed(error.into()))?;
+    let found = script::find(Some(&args.script), args.runtime.test_type, args.manner);
+    let found = found.map_err(failed)?;
+    let mut env = found.env;
+    env.extend(args.runtime.environment(SystemEnvironment::Left));
+    let file = args.global.config_file();
+    let file = file.map_err(|error| Coded::wrap(Exit::LoadConfig, error))?;
+    let json = Loaded::load(found.source, env, &VmSettings::default()).and_then(|loaded| {
+        if !args.wanted.execution_requirements {
+            return Ok(loaded
+                .script_layer(found.options_json.as_deref())?
+                .to_json());
+        }
+        let sources = Sources {
+            file: file.as_ref(),
+            script: found.options_json.as_deref(),
+            environment: super::k6_variables(),
+            flags: Layer::default(),
+        };
+        loaded.plan(sources).map(requirements)
+    });
+    match json {
+        Ok(json) => say(&serde_json::to_string_pretty(&json)?)?,
+        Err(error) => {
+            tracing::error!("{error}");
+            return Ok(ExitCode::from(error.exit() as u8));
+        }
+    }
+    Ok(Exit::Ok.into())
+}
+
+/// Options with their scenarios derived, `totalDuration` and `maxVUs`.
+fn requirements(plan: Plan) -> Value {
+    for warning in &plan.warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut layer = plan.layer.with_defaults();
+    layer.scenarios = Some(plan.options.scenarios);
+    let mut json = layer.to_json();
+    json["totalDuration"] = duration::format(plan.total_duration).into();
+    json["maxVUs"] = plan.vus_max.into();
+    json
+}
