@@ -144,6 +144,7 @@ async fn drive(args: Args, line: LiveLine, begin: Begin) -> anyhow::Result<u8> {
         } else {
             SummaryWanted::Yes
         },
+        address: args.global.address.clone(),
         stop,
         begun,
     };

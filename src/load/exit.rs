@@ -13,10 +13,14 @@ pub enum Exit {
     TeardownTimeout = 101,
     /// Another limit of time, such as that of a VU's start.
     Timeout = 102,
+    /// Stopped through the REST API.
+    RestApi = 103,
     /// Options, scenarios or thresholds that can't run.
     InvalidConfig = 104,
     /// SIGINT or SIGTERM.
     Signal = 105,
+    /// The REST API could not listen.
+    Address = 106,
     /// Syntax error, exception outside of iterations, import or file missing.
     ScriptException = 107,
     /// `exec.test.abort()`.
@@ -47,6 +51,7 @@ impl Exit {
     pub fn of_abort(reason: &AbortReason) -> Exit {
         match reason {
             AbortReason::Signal => Exit::Signal,
+            AbortReason::Control => Exit::RestApi,
             AbortReason::Script(_) => Exit::ScriptAborted,
             AbortReason::Threshold => Exit::Thresholds,
             AbortReason::Failed(_) => Exit::ScriptException,

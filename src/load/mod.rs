@@ -6,6 +6,7 @@
 pub mod archive;
 pub mod builtin_scripts;
 pub mod client;
+pub mod control;
 pub mod executor;
 pub mod exit;
 pub mod inspect;

@@ -20,6 +20,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::control::Stage;
+use super::control::server::{self, Server, Surface};
 use super::executor::{self, Crew};
 use super::exit::Exit;
 use super::js::{Program, ScriptError, ScriptSource, VmSettings};
@@ -59,6 +61,8 @@ pub struct RunConfig {
     pub terminal: Terminal,
     /// Whether `handleSummary` is called.
     pub summary: SummaryWanted,
+    /// Where the REST API listens, if anywhere.
+    pub address: Option<String>,
     /// Cancelled by the first SIGINT or SIGTERM.
     pub stop: CancellationToken,
     /// Told once when the outputs have started.
@@ -96,6 +100,8 @@ pub enum Error {
     Thresholds(Vec<SetupError>),
     #[error(transparent)]
     Output(#[from] output::Error),
+    #[error(transparent)]
+    Address(#[from] server::Error),
 }
 
 impl Error {
@@ -104,6 +110,7 @@ impl Error {
             Error::Script(error) => Exit::of_script(error),
             Error::Options(_) | Error::Thresholds(_) => Exit::InvalidConfig,
             Error::Output(_) => Exit::Other,
+            Error::Address(_) => Exit::Address,
         }
     }
 }
@@ -123,6 +130,10 @@ fn lines(errors: &[SetupError]) -> String {
 /// outcome.
 pub async fn run(config: RunConfig) -> Result<RunOutcome, Error> {
     let prepared = prepare(&config.source, &config.env, &config).await?;
+    let server = match &config.address {
+        Some(address) => Some(Server::bind(address).await?),
+        None => None,
+    };
     let state = Arc::new(RunState::new());
     let start = run_start(&config, &prepared, &state);
     let wires = Wires::new();
@@ -147,10 +158,20 @@ pub async fn run(config: RunConfig) -> Result<RunOutcome, Error> {
         warnings: prepared.warnings.clone(),
     });
     let stop_watch = tickers::abort_on(config.stop, state.clone());
-    let mut live = Live::start(prepared, state, start, pool, wires, manager);
+    let linger = prepared.options.linger && server.is_some();
+    let mut live = Live::start(prepared, state.clone(), start, pool, wires, manager);
+    let api = server.map(|server| tokio::spawn(server.serve(live.surface())));
     live.run_phases().await;
+    let outcome = live.conclude(config.terminal, config.summary).await;
+    if linger && !state.cancelled.is_cancelled() {
+        tracing::info!("the test is over; --linger keeps the REST API until Ctrl-C");
+        state.cancelled.cancelled().await;
+    }
     stop_watch.abort();
-    Ok(live.conclude(config.terminal, config.summary).await)
+    if let Some(api) = api {
+        api.abort();
+    }
+    Ok(outcome)
 }
 
 /// What is known once script and options are good.
@@ -255,7 +276,6 @@ struct Live {
     /// Closes the channel of samples where a hanging worker keeps its end.
     closing: CancellationToken,
     gauges: JoinHandle<()>,
-    setup_data: Option<Arc<str>>,
     failure: Option<Failure>,
     /// Whether the script is one that the binary carries.
     builtin: bool,
@@ -319,6 +339,9 @@ impl Live {
         manager: Manager,
     ) -> Live {
         let run_tags = tag_set(&prepared.options);
+        if prepared.options.paused {
+            state.control.start_paused();
+        }
         let engine = Arc::new(Mutex::new(prepared.engine));
         let closing = CancellationToken::new();
         let pumping = manager.pump(wires.received, engine.clone(), closing.clone());
@@ -339,7 +362,6 @@ impl Live {
             pump: Some(pump),
             closing,
             gauges,
-            setup_data: None,
             failure: None,
             builtin: builtin_scripts::contains(&start.script_text),
             start,
@@ -347,14 +369,40 @@ impl Live {
         }
     }
 
+    /// What the REST API shows of this run.
+    fn surface(&self) -> Surface {
+        Surface {
+            state: self.state.clone(),
+            engine: self.engine.clone(),
+            options: self.options.clone(),
+            pool: Arc::downgrade(&self.pool),
+            has_setup: self.exports("setup"),
+            has_teardown: self.exports("teardown"),
+        }
+    }
+
     async fn run_phases(&mut self) {
+        let state = self.state.clone();
+        let enter = |stage| state.control.enter(stage);
+        enter(Stage::InitVus);
         if let Err(error) = self.pool.init(self.demand.planned).await {
             return self.script_failed(&error);
         }
+        enter(Stage::InitDone);
+        if state.control.is_paused() {
+            enter(Stage::PausedBeforeRun);
+            tokio::select! {
+                () = state.control.resumed() => {}
+                () = state.cancelled.cancelled() => return,
+            }
+        }
+        enter(Stage::Setup);
         if let Err(error) = self.setup().await {
             return self.script_failed(&error);
         }
+        enter(Stage::Running);
         self.execute().await;
+        enter(Stage::Teardown);
         if let Err(error) = self.teardown().await {
             self.script_failed(&error);
         }
@@ -364,12 +412,13 @@ impl Live {
         if self.options.no_setup || !self.exports("setup") {
             return Ok(());
         }
-        self.setup_data = tokio::select! {
+        let data = tokio::select! {
             data = self.pool.call_setup(self.options.setup_timeout) => data?,
             () = self.state.cancelled.cancelled() => {
                 return Err(ScriptError::Interrupted { what: "setup" });
             }
         };
+        self.state.control.set_setup_data(data);
         Ok(())
     }
 
@@ -395,7 +444,7 @@ impl Live {
                 crew.clone(),
                 origin,
                 self.run_tags.clone(),
-                self.setup_data.clone(),
+                self.state.control.setup_data(),
             ));
         }
         scenarios.join_all().await;
@@ -407,7 +456,7 @@ impl Live {
         if self.options.no_teardown || !self.exports("teardown") {
             return Ok(());
         }
-        let data = self.setup_data.clone();
+        let data = self.state.control.setup_data();
         self.pool
             .call_teardown(data, self.options.teardown_timeout)
             .await

@@ -9,11 +9,15 @@ use std::time::{Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
+use super::control::Control;
+
 /// Why a run ended before its time. The first one wins; later ones are only logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AbortReason {
     /// SIGINT or SIGTERM.
     Signal,
+    /// Stopped through the REST API or an order of the relay that the run reports to.
+    Control,
     /// `exec.test.abort(message)`.
     Script(String),
     /// A threshold with `abortOnFail` was crossed.
@@ -41,6 +45,8 @@ pub struct RunState {
     pub marked_failed: OnceLock<String>,
     /// Cancelled on the first abort reason: no new iterations, running ones are interrupted.
     pub cancelled: CancellationToken,
+    /// Pause, setup data and the knobs of running scenarios.
+    pub control: Control,
     abort: OnceLock<AbortReason>,
 }
 
@@ -58,6 +64,7 @@ impl RunState {
             vus_leaked: AtomicU32::new(0),
             marked_failed: OnceLock::new(),
             cancelled: CancellationToken::new(),
+            control: Control::new(),
             abort: OnceLock::new(),
         }
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metrics::{Container, Engine, SampleBatch, TagSet, builtin, sample};
 use super::state::{AbortReason, RunState};
-use super::threshold::Evaluator;
+use super::threshold::{Crossed, Evaluator};
 
 /// k6's period of the `vus` and `vus_max` gauges.
 const GAUGE_PERIOD: Duration = Duration::from_secs(1);
@@ -65,9 +65,12 @@ pub(super) fn thresholds(
             let elapsed = state.started.elapsed();
             let crossed = {
                 let engine = engine.lock().unwrap_or_else(|e| e.into_inner());
-                evaluator.should_abort(&engine, elapsed)
+                evaluator.crossed(&engine, elapsed)
             };
-            if crossed {
+            if crossed != Crossed::None {
+                state.control.taint();
+            }
+            if crossed == Crossed::Aborting {
                 state.abort(AbortReason::Threshold);
                 return;
             }

@@ -39,6 +39,8 @@ mod shutdown;
 /// Load commands as k6 has them: flags, layers of options, archives, the `k6` link.
 #[cfg(unix)]
 mod cli_run;
+/// Live control: the REST API of a run, its pause, its knobs, and orders through the relay.
+mod control;
 /// Hashes, encodings, Web Crypto, certificates and secrets, against published vectors.
 mod crypto;
 /// Executors: who runs how many iterations when, and how they stop.

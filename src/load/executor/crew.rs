@@ -126,6 +126,19 @@ impl Crew {
         }
     }
 
+    /// Makes more VUs than there were, free ones, a few at a time; stops when the run does.
+    pub(super) async fn extend(&self, more: u32) {
+        for _ in 0..more {
+            if self.state.cancelled.is_cancelled() {
+                return;
+            }
+            match self.grow().await {
+                Some(vu) => self.put(vu),
+                None => return,
+            }
+        }
+    }
+
     /// Makes a taken VU free again.
     pub(super) fn give_back(&self, vu: VuId) {
         self.state.vus_active.fetch_sub(1, Ordering::Relaxed);

@@ -5,17 +5,17 @@
 //! of the run interrupts at once. An executor returns when all its VUs are back.
 
 mod arrival_rate;
-mod constant_vus;
 mod crew;
+mod looping_vus;
 mod pace;
 mod per_vu_iterations;
-mod ramping_vus;
 mod shared_iterations;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
@@ -25,6 +25,7 @@ use self::arrival_rate::Staff;
 
 use super::metrics::TagSet;
 use super::options::Executor;
+use super::schedule::Step;
 use super::schedule::arrival::{Arrivals, Timetable};
 use super::schedule::share::Share;
 use super::vu::pool::{Activation, IterationSource, ScenarioContext};
@@ -115,14 +116,21 @@ pub async fn run(
         Executor::PerVuIterations {
             vus, iterations, ..
         } => per_vu_iterations::run(&shift, *vus, *iterations).await,
+        // A ramp without slope, whose VUs have the graceful stop when they become fewer.
         Executor::ConstantVus { vus, .. } => {
-            constant_vus::run(&shift, *vus).await;
+            let steps = [Step {
+                at: Duration::ZERO,
+                vus: *vus,
+            }];
+            let grace = scenario.graceful_stop;
+            looping_vus::run(&shift, started, &steps, grace, &share.vus).await;
             0
         }
         Executor::RampingVus {
             graceful_ramp_down, ..
         } => {
-            ramping_vus::run(shift.clone(), started, &share.ramp(), *graceful_ramp_down).await;
+            let steps = share.ramp();
+            looping_vus::run(&shift, started, &steps, *graceful_ramp_down, &share.vus).await;
             0
         }
         Executor::ConstantArrivalRate {
@@ -141,7 +149,9 @@ pub async fn run(
             };
             let arrivals = Arrivals::of(executor).expect("it is an arrival rate");
             let timetable = Timetable::new(arrivals, share.stripe.clone());
-            let (_, rate) = tokio::sync::watch::channel(None);
+            let state = shift.crew.state();
+            let knob = state.control.register_rate(shift.context.name.clone());
+            let rate = knob.value.clone();
             arrival_rate::run(shift.clone(), started, timetable, staff, rate).await;
             0
         }

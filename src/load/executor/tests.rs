@@ -13,11 +13,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::load::control::Order;
 use crate::load::metrics::{SampleBatch, sample};
 use crate::load::options::{Scenario, Stage};
 use crate::load::schedule::segment::Stripe;
 use crate::load::schedule::{self, share};
-use crate::load::state::{AbortReason, RunState};
+use crate::load::state::RunState;
 use crate::load::vu::pool::VuId;
 
 /// Begin and end of each VU's times at work, in milliseconds.
@@ -100,6 +101,12 @@ struct Ran {
 
 /// Runs scenarios whose iterations take `length_ms`; the run is cancelled after `cancel_ms`.
 async fn ran(scenarios: Vec<Scenario>, length_ms: u64, cancel_ms: Option<u64>) -> Ran {
+    let orders = cancel_ms.map(|ms| (ms, Order::Stop));
+    steered(scenarios, length_ms, orders.as_slice()).await
+}
+
+/// The same with orders of live control at their milliseconds.
+async fn steered(scenarios: Vec<Scenario>, length_ms: u64, orders: &[(u64, Order)]) -> Ran {
     let origin = Instant::now();
     let sleepers = Sleepers {
         length: Duration::from_millis(length_ms),
@@ -115,11 +122,11 @@ async fn ran(scenarios: Vec<Scenario>, length_ms: u64, cancel_ms: Option<u64>) -
     let shares = share::shares(&scenarios, &Stripe::whole());
     let count = schedule::demand(&shares).planned;
     let crew = Arc::new(Crew::new(Arc::new(sleepers), count, state.clone(), samples));
-    if let Some(ms) = cancel_ms {
+    for &(ms, order) in orders {
         let state = state.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_millis(ms)).await;
-            state.abort(AbortReason::Signal);
+            state.obey(order, None).expect("a knob");
         });
     }
     let mut tasks = tokio::task::JoinSet::new();
@@ -347,4 +354,39 @@ async fn cancelled_arrivals_stop_at_once() {
     let ran = ran(vec![scenario(arrivals(10, 60, 5, 5), 30)], 300, Some(950)).await;
     assert_eq!(ran.ended_ms, 950);
     assert_eq!((ran.complete, ran.interrupted), (7, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_rate_holds_to_the_end() {
+    let scenarios = vec![scenario(arrivals(1, 10, 5, 5), 30)];
+    let orders = [(2_500, Order::Rate(10.0)), (5_500, Order::Rate(0.0))];
+    let ran = steered(scenarios, 10, &orders).await;
+    // 0, 1, 2 s; then half an iteration is left until 2.55 s: 30 more.
+    assert_eq!((ran.complete, ran.dropped), (33, 0.0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn changed_number_of_vus_holds_to_the_end() {
+    let constant = Executor::ConstantVus {
+        vus: 2,
+        duration: Duration::from_secs(10),
+    };
+    let orders = [(2_500, Order::Vus(5)), (6_400, Order::Vus(1))];
+    let ran = steered(vec![scenario(constant, 30)], 1_000, &orders).await;
+    assert_eq!(ran.at_work[&1], [(0, 10_000)]);
+    assert_eq!(ran.at_work[&2], [(0, 7_000)]);
+    for more in 3..=5 {
+        assert_eq!(ran.at_work[&more], [(2_500, 6_500)], "{more}");
+    }
+    assert_eq!(ran.complete, 10 + 7 + 3 * 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ramp_gives_way_to_live_control() {
+    let ramp = ramping(1, &[(4, 1), (0, 3), (4, 3), (0, 0), (4, 0)], 30, 30);
+    let orders = [(2_000, Order::Vus(2)), (10_000, Order::Vus(3))];
+    let ran = steered(vec![ramp], 500, &orders).await;
+    assert_eq!(ran.at_work[&1], [(0, 12_000)]);
+    assert_eq!(ran.at_work[&2], [(2_000, 12_000)]);
+    assert_eq!(ran.at_work[&3], [(10_000, 12_000)]);
 }

@@ -6,7 +6,8 @@
 //! loopback port 7071; never the target merely because it is the target. A relay that is lost
 //! during the run costs nothing but a file (`dchat-run-ID.ndjson`) for `dchat runs import`.
 //! Neither changes the run's exit code. Never sent: values of `-e`, credentials in URLs, and with
-//! `--no-store-script` the script's text. Control orders in the answers are not followed yet.
+//! `--no-store-script` the script's text. Answers may bring orders of live control, which the run
+//! follows where it can.
 
 mod aggregate;
 mod bodies;
@@ -31,6 +32,7 @@ use super::{Error, Output, OutputFuture, RunStart};
 use crate::http_client::Client;
 use crate::load::RunOutcome;
 use crate::load::metrics::SampleBatch;
+use crate::load::state::RunState;
 
 /// Where a dchat is looked for when nobody says where results go.
 const PROBE_URL: &str = "http://127.0.0.1:7071";
@@ -155,7 +157,8 @@ impl Reporter {
         } else {
             Said::All
         };
-        let task = tokio::spawn(work(delivery, aggregate.clone(), ended, said));
+        let state = run.state.clone();
+        let task = tokio::spawn(work(delivery, aggregate.clone(), ended, said, state));
         self.active = Some(Active {
             base,
             started_ms,
@@ -218,6 +221,7 @@ async fn work(
     aggregate: Arc<Mutex<Aggregate>>,
     mut ended: oneshot::Receiver<End>,
     said: Said,
+    state: Arc<RunState>,
 ) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -243,6 +247,11 @@ async fn work(
             delivered = delivery.deliver() => delivered,
         };
         say_changes(&delivered, &mut said_lost);
+        for order in delivery.take_orders() {
+            if let Err(error) = state.obey(order, None) {
+                tracing::warn!("live control: {error}");
+            }
+        }
     };
     // A run that failed before its end was known leaves its samples behind as they are.
     let Ok(end) = end else { return };

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::{Failure, Live, SummaryWanted};
+use crate::load::control::Stage;
 use crate::load::exit::Exit;
 use crate::load::metrics::sink::Sink;
 use crate::load::metrics::{Engine, builtin};
@@ -24,6 +25,7 @@ impl Live {
     ) -> RunOutcome {
         let duration = self.state.started.elapsed();
         self.pool.drain().await;
+        self.state.control.enter(Stage::Ended);
         self.gauges.abort();
         // Cancelled or not: what matters is that its end of the channel is gone.
         let _ = (&mut self.gauges).await;
@@ -62,7 +64,11 @@ impl Live {
             &verdicts,
             duration,
             &self.options.summary_trend_stats,
-            self.setup_data.as_deref().map(str::to_owned),
+            self.state
+                .control
+                .setup_data()
+                .as_deref()
+                .map(str::to_owned),
         );
         let figures = self.figures(&engine, duration);
         drop(engine);
@@ -90,6 +96,7 @@ impl Live {
                 exit: Exit::of_abort(reason),
                 text: match reason {
                     AbortReason::Signal => "the run was stopped by a signal".to_owned(),
+                    AbortReason::Control => "the run was stopped by live control".to_owned(),
                     AbortReason::Script(text) => format!("test aborted: {text}"),
                     AbortReason::Threshold => {
                         "thresholds with abortOnFail have been crossed".to_owned()

@@ -92,7 +92,7 @@ fn metrics(summary: &Summary) -> Map<String, Value> {
         .collect()
 }
 
-fn values(values: &Values) -> Map<String, Value> {
+pub(crate) fn values(values: &Values) -> Map<String, Value> {
     let pairs: Vec<(&str, Value)> = match values {
         Values::Counter { count, per_second } => {
             vec![("count", number(*count)), ("rate", number(*per_second))]
@@ -185,7 +185,7 @@ fn exported_group(group: &GroupSummary) -> Value {
 }
 
 /// k6's id of a group or check: the MD5 of its path in hexadecimal.
-fn id(path: &str) -> String {
+pub(crate) fn id(path: &str) -> String {
     let digest = Md5::digest(path.as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

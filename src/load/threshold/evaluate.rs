@@ -23,6 +23,15 @@ struct Bound {
     thresholds: Vec<Threshold>,
 }
 
+/// What a look at all thresholds during the run gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crossed {
+    None,
+    Some,
+    /// One with `abortOnFail`, after its delay.
+    Aborting,
+}
+
 /// One evaluated expression.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verdict {
@@ -105,17 +114,26 @@ impl Evaluator {
         self.bound.is_empty()
     }
 
-    /// Whether some crossed threshold ends the run now. `elapsed` is the run's time so far.
-    pub fn should_abort(&self, engine: &Engine, elapsed: Duration) -> bool {
-        self.bound.iter().any(|bound| {
+    /// Whether some threshold is crossed, and ends the run now. `elapsed` is the run's time so
+    /// far.
+    pub fn crossed(&self, engine: &Engine, elapsed: Duration) -> Crossed {
+        let mut crossed = Crossed::None;
+        for bound in &self.bound {
             let sink = engine.sink(bound.sink);
-            !sink.is_empty()
-                && bound.thresholds.iter().any(|threshold| {
-                    threshold.abort_on_fail
-                        && elapsed >= threshold.delay_abort
-                        && !passes(threshold, sink, elapsed).0
-                })
-        })
+            if sink.is_empty() {
+                continue;
+            }
+            for threshold in &bound.thresholds {
+                if passes(threshold, sink, elapsed).0 {
+                    continue;
+                }
+                if threshold.abort_on_fail && elapsed >= threshold.delay_abort {
+                    return Crossed::Aborting;
+                }
+                crossed = Crossed::Some;
+            }
+        }
+        crossed
     }
 
     /// Verdicts over everything that was measured, in the order of binding.
@@ -198,7 +216,7 @@ mod tests {
         let (mut evaluator, engine) = bound("iterations", &["count>0"]);
         evaluator.bound[0].thresholds[0].abort_on_fail = true;
         let elapsed = Duration::from_secs(10);
-        assert!(!evaluator.should_abort(&engine, elapsed));
+        assert_eq!(evaluator.crossed(&engine, elapsed), Crossed::None);
         assert!(!evaluator.finish(&engine, elapsed)[0].ok);
         let (rate, engine) = bound("checks", &["rate>0.9"]);
         assert!(rate.finish(&engine, elapsed)[0].ok);
@@ -211,11 +229,20 @@ mod tests {
     fn abort_waits_for_its_delay() {
         let (mut evaluator, mut engine) = bound("checks", &["rate>0.9"]);
         add(&mut engine, builtin::CHECKS, 0.0);
-        assert!(!evaluator.should_abort(&engine, Duration::from_secs(60)));
+        assert_eq!(
+            evaluator.crossed(&engine, Duration::from_secs(60)),
+            Crossed::Some
+        );
         evaluator.bound[0].thresholds[0].abort_on_fail = true;
         evaluator.bound[0].thresholds[0].delay_abort = Duration::from_secs(5);
-        assert!(!evaluator.should_abort(&engine, Duration::from_secs(4)));
-        assert!(evaluator.should_abort(&engine, Duration::from_secs(5)));
+        assert_eq!(
+            evaluator.crossed(&engine, Duration::from_secs(4)),
+            Crossed::Some
+        );
+        assert_eq!(
+            evaluator.crossed(&engine, Duration::from_secs(5)),
+            Crossed::Aborting
+        );
     }
 
     #[test]

@@ -3,5 +3,5 @@
 pub mod evaluate;
 pub mod parse;
 
-pub use evaluate::{Evaluator, SetupError, Verdict};
+pub use evaluate::{Crossed, Evaluator, SetupError, Verdict};
 pub use parse::{Aggregation, Operator, ParseError, Selector, Threshold};

@@ -207,6 +207,7 @@ fn collect_checks(group: &GroupSummary, checks: &mut Vec<CheckBody>) {
 fn abort_text(reason: &AbortReason) -> String {
     match reason {
         AbortReason::Signal => "stopped by a signal".to_owned(),
+        AbortReason::Control => "stopped by live control".to_owned(),
         AbortReason::Script(message) => format!("aborted by the script: {message}"),
         AbortReason::Threshold => "aborted by a threshold".to_owned(),
         AbortReason::Failed(message) => format!("failed: {message}"),

@@ -19,6 +19,7 @@ use url::Url;
 use super::aggregate::Point;
 use super::bodies::RegisterBody;
 use crate::http_client::{Client, Payload};
+use crate::load::control::Order;
 
 /// Memory of batches that wait for the relay, in bytes: some 10 minutes of a usual run.
 const PENDING_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -30,6 +31,32 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Deserialize)]
 struct Registered {
     relay_time_ms: i64,
+}
+
+/// What the answer to a batch brings along.
+#[derive(Debug, Deserialize)]
+struct Taken {
+    #[serde(default)]
+    control: Vec<OrderBody>,
+}
+
+/// One order of live control; which one says its key.
+#[derive(Debug, Deserialize)]
+struct OrderBody {
+    #[serde(default)]
+    stop: bool,
+    vus: Option<u32>,
+    rate: Option<f64>,
+}
+
+impl OrderBody {
+    fn order(&self) -> Option<Order> {
+        match self {
+            OrderBody { stop: true, .. } => Some(Order::Stop),
+            OrderBody { vus: Some(vus), .. } => Some(Order::Vus(*vus)),
+            OrderBody { rate, .. } => rate.map(Order::Rate),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -71,6 +98,8 @@ pub(super) struct Delivery {
     file_begun: bool,
     batches_in_file: u64,
     points_lost: u64,
+    /// Orders of live control that have come with answers.
+    orders: Vec<Order>,
 }
 
 impl Delivery {
@@ -89,6 +118,7 @@ impl Delivery {
             file_begun: false,
             batches_in_file: 0,
             points_lost: 0,
+            orders: Vec::new(),
         }
     }
 
@@ -168,8 +198,13 @@ impl Delivery {
         let path = format!("/api/v1/runs/{}/samples", self.register.run_id);
         while let Some(batch) = self.pending.front() {
             match self.call(&path, batch.body.clone(), CALL_TIMEOUT).await {
-                Ok(_) => {
+                Ok(answer) => {
                     self.drop_oldest();
+                    // An answer that is no JSON of ours has no orders either.
+                    let taken = serde_json::from_slice::<Taken>(&answer);
+                    let control = taken.map(|taken| taken.control).unwrap_or_default();
+                    let orders = control.iter().filter_map(OrderBody::order);
+                    self.orders.extend(orders);
                 }
                 Err(Failure::Refused(reason)) => {
                     tracing::warn!(reason, "the results relay refuses a batch of this run");
@@ -180,6 +215,11 @@ impl Delivery {
             }
         }
         Ok(())
+    }
+
+    /// Orders of live control since the last call.
+    pub(super) fn take_orders(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.orders)
     }
 
     pub(super) async fn finish(&mut self, body: Bytes) -> Result<(), Failure> {
