@@ -6,10 +6,31 @@ use url::Url;
 const HOST: &str = "jslib.k6.io";
 
 /// Library and source. The name of its module is the address without the version.
-const LIBRARIES: &[(&str, &str)] = &[(
-    "https://jslib.k6.io/k6-utils",
-    include_str!("jslib/k6-utils.js"),
-)];
+const LIBRARIES: &[(&str, &str)] = &[
+    (
+        "https://jslib.k6.io/formdata",
+        include_str!("jslib/formdata.js"),
+    ),
+    ("https://jslib.k6.io/httpx", include_str!("jslib/httpx.js")),
+    (
+        "https://jslib.k6.io/k6-summary",
+        include_str!("jslib/k6-summary.js"),
+    ),
+    (
+        "https://jslib.k6.io/k6-utils",
+        include_str!("jslib/k6-utils.js"),
+    ),
+    (
+        "https://jslib.k6.io/k6chaijs",
+        include_str!("jslib/k6chaijs.js"),
+    ),
+    (
+        "https://jslib.k6.io/papaparse",
+        include_str!("jslib/papaparse.js"),
+    ),
+    ("https://jslib.k6.io/totp", include_str!("jslib/totp.js")),
+    ("https://jslib.k6.io/url", include_str!("jslib/url.js")),
+];
 
 /// The name of our implementation of what stands at `address`.
 pub(crate) fn known(address: &Url) -> Option<&'static str> {

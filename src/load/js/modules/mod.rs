@@ -14,6 +14,7 @@ pub(crate) mod http;
 mod k6;
 mod metrics;
 mod sockets;
+mod url;
 
 use std::rc::Rc;
 
@@ -71,6 +72,7 @@ const PARTS: &[(&str, Install)] = &[
     ("html", html::install),
     ("commonjs", commonjs::install),
     ("sockets", sockets::install),
+    ("url", url::install),
 ];
 
 /// The host functions that every VM has: console, timers, and the way to the other parts.
