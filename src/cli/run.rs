@@ -29,7 +29,8 @@ use crate::load::options::Layer;
 use crate::load::output::results::{ReportTo, Reporter, ReporterConfig};
 use crate::load::output::{self, Output};
 use crate::load::summary::json::Terminal;
-use crate::load::{self, RunConfig, SummaryWanted, builtin_scripts, exit};
+use crate::load::summary::text::Detail;
+use crate::load::{self, RunConfig, SummaryShape, SummaryWanted, builtin_scripts, exit};
 use crate::telemetry;
 
 /// The output whose argument is not for an output.
@@ -142,7 +143,15 @@ async fn drive(args: Args, line: LiveLine, begin: Begin) -> anyhow::Result<u8> {
         summary: if args.runtime.summary_off() {
             SummaryWanted::No
         } else {
-            SummaryWanted::Yes
+            match args.runtime.detail() {
+                Detail::Compact => SummaryWanted::Compact,
+                Detail::Full => SummaryWanted::Full,
+            }
+        },
+        summary_shape: if args.runtime.new_machine_readable_summary == Some(true) {
+            SummaryShape::MachineReadable
+        } else {
+            SummaryShape::Usual
         },
         address: args.global.address.clone(),
         stop,

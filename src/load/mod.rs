@@ -7,6 +7,7 @@ pub mod archive;
 pub mod builtin_scripts;
 pub mod client;
 pub mod control;
+pub mod exceptions;
 pub mod executor;
 pub mod exit;
 pub mod inspect;
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-pub use self::run::{Begun, Error, RunConfig, SummaryWanted, run};
+pub use self::run::{Begun, Error, RunConfig, SummaryShape, SummaryWanted, run};
 
 use self::metrics::figures::Figures;
 use self::state::AbortReason;

@@ -63,6 +63,7 @@ pub struct RunConfig {
     pub summary: SummaryWanted,
     /// Where the REST API listens, if anywhere.
     pub address: Option<String>,
+    pub summary_shape: SummaryShape,
     /// Cancelled by the first SIGINT or SIGTERM.
     pub stop: CancellationToken,
     /// Told once when the outputs have started.
@@ -71,8 +72,18 @@ pub struct RunConfig {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SummaryWanted {
-    Yes,
     No,
+    Compact,
+    /// With the blocks of groups and scenarios.
+    Full,
+}
+
+/// What `handleSummary` is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SummaryShape {
+    Usual,
+    /// `--new-machine-readable-summary`.
+    MachineReadable,
 }
 
 /// What a progress display needs to know.
@@ -162,7 +173,8 @@ pub async fn run(config: RunConfig) -> Result<RunOutcome, Error> {
     let mut live = Live::start(prepared, state.clone(), start, pool, wires, manager);
     let api = server.map(|server| tokio::spawn(server.serve(live.surface())));
     live.run_phases().await;
-    let outcome = live.conclude(config.terminal, config.summary).await;
+    let wanted = (config.summary, config.summary_shape);
+    let outcome = live.conclude(config.terminal, wanted).await;
     if linger && !state.cancelled.is_cancelled() {
         tracing::info!("the test is over; --linger keeps the REST API until Ctrl-C");
         state.cancelled.cancelled().await;
@@ -214,6 +226,9 @@ async fn prepare(
     let stripe = share::stripe(&options).map_err(|text| options::Invalid(vec![text]))?;
     let shares = share::shares(&options.scenarios, &stripe);
     let mut engine = Engine::new(registry.clone());
+    if config.summary == SummaryWanted::Full {
+        engine.keep_blocks();
+    }
     let evaluator =
         Evaluator::bind(&options.thresholds, &registry, &mut engine).map_err(Error::Thresholds)?;
     // The one submetric that k6 always has.

@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use tokio_util::sync::CancellationToken;
 
 use super::control::Control;
+use super::exceptions::Exceptions;
 
 /// Why a run ended before its time. The first one wins; later ones are only logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct RunState {
     pub vus_initialized: AtomicU32,
     /// Iterations that ended in an uncaught exception.
     pub script_exceptions: AtomicU64,
+    /// What they said.
+    pub exceptions: Exceptions,
     /// VUs that did not come back within a second of their cancellation and were leaked.
     pub vus_leaked: AtomicU32,
     /// Set by `exec.test.fail(message)`: the run goes on, its exit code is 110.
@@ -61,6 +64,7 @@ impl RunState {
             vus_active: AtomicU32::new(0),
             vus_initialized: AtomicU32::new(0),
             script_exceptions: AtomicU64::new(0),
+            exceptions: Exceptions::default(),
             vus_leaked: AtomicU32::new(0),
             marked_failed: OnceLock::new(),
             cancelled: CancellationToken::new(),

@@ -192,6 +192,116 @@ fn summary_shows_checks_metrics_and_execution() {
 }
 
 #[test]
+fn system_tags_can_be_chosen_and_vu_and_iter_are_metadata() {
+    let relay = Relay::start();
+    let args = [
+        "--system-tags",
+        "vu,iter,status,ip",
+        "--out",
+        "json=out.json",
+    ];
+    let ran = script(&relay).args(args).run().expect(0);
+    let text = ran.text("out.json");
+    let point = text
+        .lines()
+        .find(|line| line.contains("\"http_reqs\",\"type\":\"Point"));
+    let point: Value = serde_json::from_str(point.unwrap()).unwrap();
+    let tags = json!({"ip": "127.0.0.1", "status": "200", "team": "red"});
+    assert_eq!(point["data"]["tags"], tags);
+    assert_eq!(point["data"]["metadata"]["iter"], "0", "{point}");
+    assert!(point["data"]["metadata"]["vu"].is_string(), "{point}");
+}
+
+const TWO_SCENARIOS: &str = r#"
+import { check, group } from 'k6';
+export const options = { scenarios: {
+    left: { executor: 'per-vu-iterations', exec: 'left' },
+    right: { executor: 'per-vu-iterations', exec: 'right', iterations: 2 },
+} };
+export function left() {
+    group('deep', () => check(1, { 'is two': (n) => n === 2 }));
+}
+export function right() { check(1, { 'is one': (n) => n === 1 }); }"#;
+
+#[test]
+fn full_summary_has_a_block_for_each_scenario_and_group() {
+    let ran = Script::new(TWO_SCENARIOS)
+        .args(["--summary-mode", "full"])
+        .run()
+        .expect(0);
+    let text = &ran.finished.stdout;
+    let left = text.find("█ SCENARIO: left").expect("a block");
+    let deep = text.find("    ↳ GROUP: deep").expect("a group in it");
+    let right = text.find("█ SCENARIO: right").expect("another block");
+    assert!(left < deep && deep < right, "{text}");
+    assert!(
+        text[deep..right].contains("      ✗ is two\n        ↳  0% — ✓ 0 / ✗ 1"),
+        "{text}"
+    );
+    assert!(
+        text[right..].contains("checks_total.......................: 2"),
+        "{text}"
+    );
+    let compact = Script::new(TWO_SCENARIOS).run().expect(0);
+    assert!(!compact.finished.stdout.contains("SCENARIO"));
+}
+
+#[test]
+fn disabled_summary_prints_nothing_and_skips_handle_summary() {
+    let script = "export default function () {}
+        export function handleSummary() { return { stdout: 'mine' }; }";
+    let ran = Script::new(script)
+        .args(["--summary-mode", "disabled"])
+        .run()
+        .expect(0);
+    assert_eq!(ran.finished.stdout, "");
+}
+
+#[test]
+fn machine_readable_summary_follows_its_schema() {
+    let script = r#"
+import { check } from 'k6';
+export default function () { check(1, { 'is one': (n) => n === 1, 'is two': (n) => n === 2 }); }
+export function handleSummary(data) { return { 'own.json': JSON.stringify(data) }; }"#;
+    let ran = Script::new(script)
+        .args(["--new-machine-readable-summary"])
+        .run()
+        .expect(0);
+    let own: Value = serde_json::from_str(&ran.text("own.json")).unwrap();
+    for summary in [ran.summary(), own] {
+        assert_eq!(summary["version"], "1.0.0", "{summary}");
+        assert_eq!(summary["config"]["execution"], "local");
+        assert!(summary["metadata"]["generatedAt"].is_string());
+        let metrics = summary["results"]["metrics"].as_array().unwrap();
+        let iterations = metrics.iter().find(|m| m["name"] == "iterations").unwrap();
+        let wanted = json!({
+            "contains": "default", "name": "iterations", "type": "counter", "values": {"count": 1}
+        });
+        assert_eq!(*iterations, wanted);
+        let checks = &summary["results"]["checks"];
+        assert_eq!(
+            checks["metrics"][2]["values"],
+            json!({"matches": 1, "rate": 0.5, "total": 2})
+        );
+        assert_eq!(
+            checks["results"][1],
+            json!({"fails": 1, "name": "is two", "passes": 0})
+        );
+    }
+}
+
+#[test]
+fn exceptions_of_iterations_are_counted_and_named() {
+    let script = "export const options = { iterations: 5 };
+        export default function () { throw new Error(__ITER < 3 ? 'often' : 'seldom'); }";
+    Script::new(script).run().expect(0).prints(&[
+        "SCRIPT EXCEPTIONS",
+        "3 Error: often",
+        "2 Error: seldom",
+    ]);
+}
+
+#[test]
 fn trend_stats_and_time_unit_can_be_chosen() {
     let relay = Relay::start();
     let ran = script(&relay)

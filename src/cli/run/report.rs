@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 use anyhow::Context;
 
@@ -10,13 +11,20 @@ use crate::cli::runs::verdict_of;
 use crate::load::RunOutcome;
 use crate::load::exit::Exit;
 use crate::load::summary::json::export;
-use crate::load::summary::text::{Color, Style, render};
+use crate::load::summary::machine;
+use crate::load::summary::text::{Color, Style, exceptions, render};
 use crate::results::verdict;
 
 /// Writes everything; the failure's reason comes last, so that it is seen.
 pub(super) fn write(outcome: &RunOutcome, args: &Args, color: Color) -> anyhow::Result<()> {
     if let Some(path) = &args.runtime.summary_export {
-        let text = serde_json::to_vec_pretty(&export(&outcome.summary))?;
+        let exported = if args.runtime.new_machine_readable_summary == Some(true) {
+            let now = SystemTime::now();
+            machine::summary(&outcome.summary, &outcome.name, args.runtime.detail(), now)
+        } else {
+            export(&outcome.summary)
+        };
+        let text = serde_json::to_vec_pretty(&exported)?;
         fs::write(path, text)
             .with_context(|| format!("--summary-export {} can't be written", path.display()))?;
     }
@@ -53,6 +61,9 @@ fn write_default(outcome: &RunOutcome, args: &Args, color: Color) -> io::Result<
         detail: args.runtime.detail(),
     };
     let mut text = render(&outcome.summary, style);
+    if args.manner == Manner::Dchat {
+        text.push_str(&exceptions(&outcome.summary, color));
+    }
     // Without requests there is nothing to judge, and k6 judges nothing.
     if args.manner == Manner::Dchat && outcome.figures.totals.requests > 0 {
         text.push('\n');

@@ -1,11 +1,13 @@
 //! The tags of a VU's samples: those of its scenario, its group and `exec.vu.metrics.tags`, and
 //! the sets made from them, remembered so that a usual sample costs one look-up.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::load::metrics::{TagSet, tags::TagInterner};
+use crate::load::options::{SystemTag, SystemTags};
 
 /// Sets remembered per VU; a script that makes up tag values must not fill its memory.
 const REMEMBERED_MAX: usize = 256;
@@ -23,10 +25,14 @@ pub(crate) struct HttpTags {
     pub(crate) expected: Option<bool>,
     pub(crate) error_code: u16,
     pub(crate) error: String,
+    /// The server's, where `systemTags` asks for it.
+    pub(crate) ip: Option<IpAddr>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Tagging {
+    /// Which tags of k6's own the run wants.
+    system: Cell<SystemTags>,
     scenario: RefCell<TagSet>,
     /// `::a::b`, empty for the root group.
     group: RefCell<String>,
@@ -39,7 +45,13 @@ pub(crate) struct Tagging {
 
 impl Tagging {
     /// A new scenario: its tags, no group, no tags of the VU's own.
-    pub(crate) fn begin(&self, scenario: TagSet, group: &str) {
+    pub(crate) fn begin(&self, scenario: TagSet, group: &str, system: SystemTags) {
+        self.system.set(system);
+        let scenario = if system.has(SystemTag::Scenario) {
+            scenario
+        } else {
+            scenario.without("scenario")
+        };
         *self.scenario.borrow_mut() = scenario;
         group.clone_into(&mut self.group.borrow_mut());
         self.vu.borrow_mut().clear();
@@ -83,9 +95,9 @@ impl Tagging {
         let own = vu
             .iter()
             .map(|(name, value)| (Arc::from(name.as_str()), Arc::from(value.as_str())));
-        let pairs: Vec<(Arc<str>, Arc<str>)> = std::iter::once((Arc::from("group"), group))
-            .chain(own)
-            .collect();
+        let grouped = self.wants(SystemTag::Group);
+        let group = grouped.then(|| (Arc::from("group"), group));
+        let pairs: Vec<(Arc<str>, Arc<str>)> = group.into_iter().chain(own).collect();
         let base = self.scenario.borrow().with(pairs);
         let base = interner.borrow_mut().intern(base);
         *self.base.borrow_mut() = Some(base.clone());
@@ -113,8 +125,10 @@ impl Tagging {
         {
             return known.clone();
         }
-        let set = self.with(interner, own).with([("check", name)]);
-        let set = interner.borrow_mut().intern(set);
+        let mut set = self.with(interner, own);
+        if self.wants(SystemTag::Check) {
+            set = interner.borrow_mut().intern(set.with([("check", name)]));
+        }
         if own.is_empty() {
             let mut checks = self.checks.borrow_mut();
             if checks.len() >= REMEMBERED_MAX {
@@ -137,23 +151,32 @@ impl Tagging {
         {
             return known.clone();
         }
-        let mut pairs: Vec<(Arc<str>, Arc<str>)> = vec![
-            ("method".into(), system.method.clone()),
-            ("status".into(), system.status.to_string().into()),
-            ("proto".into(), system.proto.into()),
-        ];
-        if let Some(version) = system.tls_version {
-            pairs.push(("tls_version".into(), version.into()));
-        }
-        if let Some(expected) = system.expected {
-            pairs.push(("expected_response".into(), expected.to_string().into()));
-        }
-        if system.error_code != 0 {
-            pairs.push(("error_code".into(), system.error_code.to_string().into()));
-        }
-        if !system.error.is_empty() {
-            pairs.push(("error".into(), system.error.as_str().into()));
-        }
+        let mut pairs: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(8 + own.len());
+        let mut tag = |tag: SystemTag, name: &'static str, value: Option<Arc<str>>| {
+            if let Some(value) = value.filter(|_| self.wants(tag)) {
+                pairs.push((name.into(), value));
+            }
+        };
+        let text = |value: String| Some(value.into());
+        tag(SystemTag::Method, "method", Some(system.method.clone()));
+        tag(SystemTag::Status, "status", text(system.status.to_string()));
+        // Without an answer there is no protocol.
+        let proto = (!system.proto.is_empty()).then(|| system.proto.into());
+        tag(SystemTag::Proto, "proto", proto);
+        let version = system.tls_version.map(Arc::from);
+        tag(SystemTag::TlsVersion, "tls_version", version);
+        let expected = system.expected.map(|expected| expected.to_string().into());
+        tag(SystemTag::ExpectedResponse, "expected_response", expected);
+        let failed = system.error_code != 0;
+        let code = failed.then(|| system.error_code.to_string().into());
+        tag(SystemTag::ErrorCode, "error_code", code);
+        let error = (!system.error.is_empty()).then(|| system.error.as_str().into());
+        tag(SystemTag::Error, "error", error);
+        tag(
+            SystemTag::Ip,
+            "ip",
+            system.ip.map(|ip| ip.to_string().into()),
+        );
         pairs.extend(
             own.iter()
                 .map(|(k, v)| (k.as_str().into(), v.as_str().into())),
@@ -168,6 +191,11 @@ impl Tagging {
             known.insert(system, set.clone());
         }
         set
+    }
+
+    /// Whether the run wants this tag of k6's own.
+    pub(crate) fn wants(&self, tag: SystemTag) -> bool {
+        self.system.get().has(tag)
     }
 
     fn forget(&self) {

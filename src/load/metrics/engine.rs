@@ -13,6 +13,7 @@ use super::sample::{Container, HttpSample, Value};
 use super::sink::Sink;
 use super::submetric::Submetric;
 use super::{MetricId, MetricKind, Registry, TagSet, builtin};
+use crate::load::summary::blocks::Blocks;
 use crate::load::summary::checks::{CheckIndex, Checks};
 use crate::load::threshold::Aggregation;
 
@@ -36,6 +37,8 @@ pub struct Engine {
     matches: HashMap<usize, Matched>,
     checks: Checks,
     totals: FiguresTracker,
+    /// Figures of groups and scenarios, where the summary is to show them.
+    blocks: Option<Blocks>,
 }
 
 /// What is known of one shared tag set.
@@ -58,7 +61,17 @@ impl Engine {
             matches: HashMap::new(),
             checks: Checks::default(),
             totals: FiguresTracker::default(),
+            blocks: None,
         }
+    }
+
+    /// Keeps figures of every group and scenario too.
+    pub fn keep_blocks(&mut self) {
+        self.blocks = Some(Blocks::new(self.registry.clone()));
+    }
+
+    pub fn blocks(&self) -> Option<&Blocks> {
+        self.blocks.as_ref()
     }
 
     /// Makes sure that the metric has a sink, so that it stands in the summary even when empty.
@@ -95,6 +108,9 @@ impl Engine {
     pub fn add(&mut self, batch: &[Container]) {
         for container in batch {
             self.totals.add(container);
+            if let Some(blocks) = &mut self.blocks {
+                blocks.add(container);
+            }
             match &container.value {
                 Value::Http(sample) => self.add_http(sample),
                 Value::One {

@@ -43,6 +43,12 @@ impl TagSet {
         TagSet::new(own.chain(pairs.into_iter().map(|(k, v)| (k.into(), v.into()))))
     }
 
+    /// This set without one name.
+    pub fn without(&self, name: &str) -> TagSet {
+        let others = self.0.iter().filter(|(known, _)| **known != *name);
+        TagSet(others.cloned().collect())
+    }
+
     /// Address of the shared set: equal for clones, so a cheap cache key while one clone lives.
     pub fn address(&self) -> usize {
         Arc::as_ptr(&self.0).cast::<()>() as usize

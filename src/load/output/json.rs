@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value as Json, json};
 
-use self::time::rfc3339_nanos;
+pub(crate) use self::time::rfc3339_nanos;
 use super::Output;
 use super::buffer::BatchWriter;
 use super::file::{FileOutput, Sink, Target};
@@ -199,6 +199,15 @@ fn write_object<'t>(
     }
     out.push(b'}');
     Ok(())
+}
+
+/// A number as [`write_number`] writes it.
+pub(crate) fn number(value: f64) -> Json {
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        json!(value as i64)
+    } else {
+        json!(value)
+    }
 }
 
 /// As Go writes numbers: whole ones without a point.

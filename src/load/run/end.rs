@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use super::{Failure, Live, SummaryWanted};
+use super::{Failure, Live, SummaryShape, SummaryWanted};
 use crate::load::control::Stage;
 use crate::load::exit::Exit;
 use crate::load::metrics::sink::Sink;
 use crate::load::metrics::{Engine, builtin};
 use crate::load::output::RunStart;
 use crate::load::state::AbortReason;
-use crate::load::summary::Summary;
 use crate::load::summary::json::{Terminal, handle_summary_data};
+use crate::load::summary::text::Detail;
+use crate::load::summary::{Summary, machine};
 use crate::load::{RunFigures, RunOutcome, process};
 
 impl Live {
@@ -21,7 +22,7 @@ impl Live {
     pub(super) async fn conclude(
         mut self,
         terminal: Terminal,
-        wanted: SummaryWanted,
+        (wanted, shape): (SummaryWanted, SummaryShape),
     ) -> RunOutcome {
         let duration = self.state.started.elapsed();
         self.pool.drain().await;
@@ -35,8 +36,19 @@ impl Live {
         let manager = pump.await.expect("outputs do not panic");
         let mut outcome = self.outcome(duration, terminal);
         manager.stop(&outcome).await;
-        if wanted == SummaryWanted::Yes && self.exports("handleSummary") {
-            outcome.custom_summary = self.handle_summary(&outcome.summary_json).await;
+        if wanted != SummaryWanted::No && self.exports("handleSummary") {
+            let data = match shape {
+                SummaryShape::Usual => outcome.summary_json.clone(),
+                SummaryShape::MachineReadable => {
+                    let detail = match wanted {
+                        SummaryWanted::Full => Detail::Full,
+                        SummaryWanted::Compact | SummaryWanted::No => Detail::Compact,
+                    };
+                    let now = SystemTime::now();
+                    machine::summary(&outcome.summary, &outcome.name, detail, now).to_string()
+                }
+            };
+            outcome.custom_summary = self.handle_summary(&data).await;
         }
         if let Ok(pool) = Arc::try_unwrap(self.pool) {
             pool.stop().await;
@@ -59,7 +71,7 @@ impl Live {
     fn outcome(&mut self, duration: Duration, terminal: Terminal) -> RunOutcome {
         let engine = self.engine.lock().unwrap_or_else(|e| e.into_inner());
         let verdicts = self.evaluator.finish(&engine, duration);
-        let summary = Summary::collect(
+        let mut summary = Summary::collect(
             &engine,
             &verdicts,
             duration,
@@ -70,6 +82,7 @@ impl Live {
                 .as_deref()
                 .map(str::to_owned),
         );
+        summary.exceptions = self.state.exceptions.list();
         let figures = self.figures(&engine, duration);
         drop(engine);
         let failure = self.failure.take().or_else(|| self.late_failure(&summary));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::blocks::Scale;
 use crate::load::metrics::sink::Sink;
 use crate::load::metrics::{Engine, Metric, MetricKind, SinkRef, ValueKind};
 use crate::load::threshold::{Aggregation, Verdict};
@@ -16,6 +17,11 @@ pub struct Summary {
     pub root_group: GroupSummary,
     /// What `setup` returned, as JSON.
     pub setup_data: Option<String>,
+    /// Groups outside of scenarios, and scenarios; only with `--summary-mode full`.
+    pub groups: Vec<BlockSummary>,
+    pub scenarios: Vec<BlockSummary>,
+    /// Uncaught exceptions of iterations by text, the most frequent first.
+    pub exceptions: Vec<(String, u64)>,
 }
 
 impl Summary {
@@ -68,11 +74,20 @@ impl Summary {
                 }
             }
         }
+        let scale = Scale {
+            duration,
+            trend_stats,
+        };
+        let blocks = engine.blocks().map(|blocks| blocks.summaries(scale));
+        let (groups, scenarios) = blocks.unwrap_or_default();
         Summary {
             duration,
             metrics,
             root_group: engine.checks().root(),
             setup_data,
+            groups,
+            scenarios,
+            exceptions: Vec::new(),
         }
     }
 
@@ -165,4 +180,25 @@ pub struct CheckSummary {
     pub path: String,
     pub passes: u64,
     pub fails: u64,
+}
+
+impl GroupSummary {
+    /// Checks of this group and of all groups inside of it.
+    pub fn all_checks(&self) -> Vec<&CheckSummary> {
+        let mut checks: Vec<&CheckSummary> = self.checks.iter().collect();
+        for group in &self.groups {
+            checks.extend(group.all_checks());
+        }
+        checks
+    }
+}
+
+/// What one group or scenario came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BlockSummary {
+    pub name: String,
+    /// Ascending by name, without submetrics and thresholds.
+    pub metrics: Vec<MetricSummary>,
+    pub checks: Vec<CheckSummary>,
+    pub groups: Vec<BlockSummary>,
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{GroupSummary, MetricSummary, Summary, Values};
 use crate::load::options::Options;
-use crate::load::output::json::{contains_name, kind_name};
+use crate::load::output::json::{contains_name, kind_name, number};
 
 /// What the script may want to know about where its texts go.
 #[derive(Clone, Copy, Debug)]
@@ -121,15 +121,6 @@ pub(crate) fn values(values: &Values) -> Map<String, Value> {
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))
         .collect()
-}
-
-/// Whole numbers without a point, as JavaScript would write them.
-fn number(value: f64) -> Value {
-    if value.fract() == 0.0 && value.abs() < 1e15 {
-        json!(value as i64)
-    } else {
-        json!(value)
-    }
 }
 
 fn group(group: &GroupSummary) -> Value {

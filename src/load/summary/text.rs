@@ -1,14 +1,22 @@
 //! The end-of-test summary for people, in the sections that k6's users know.
+//!
+//! What k6 does not have stands below them: the exceptions that scripts threw.
+
+mod table;
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use self::table::{Cell, Row, Table};
+use super::blocks::flat;
 use super::format::{bytes, figure, number, percent};
-use super::{GroupSummary, MetricSummary, Summary, Values};
-use crate::load::metrics::{MetricKind, ValueKind, builtin};
+use super::section::Section;
+use super::{BlockSummary, CheckSummary, MetricSummary, Summary, Values};
+use crate::load::metrics::{MetricKind, ValueKind};
 use crate::load::options::TimeUnit;
 
-/// Column in which figures begin, counted from the metric's name.
-const NAME_WIDTH: usize = 35;
+/// Exceptions that are named; the others are only counted.
+const EXCEPTIONS_SHOWN: usize = 10;
 
 /// How the text is to look.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +26,7 @@ pub struct Style {
     pub detail: Detail,
 }
 
-/// Whether the phases of requests and the groups' durations are shown.
+/// Whether the phases of requests, groups and scenarios are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     Compact,
@@ -31,314 +39,301 @@ pub enum Color {
     Ansi,
 }
 
+/// Parts of the text that have a look of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ink {
+    Bold,
+    Cyan,
+    FaintCyan,
+    FaintWhite,
+    Green,
+    Red,
+    White,
+}
+
+impl Color {
+    fn paint(self, text: &str, ink: Ink) -> String {
+        if self == Color::Off {
+            return text.to_owned();
+        }
+        let code = match ink {
+            Ink::Bold => "1",
+            Ink::Cyan => "36",
+            Ink::FaintCyan => "36;2",
+            Ink::FaintWhite => "37;2",
+            Ink::Green => "32",
+            Ink::Red => "31",
+            Ink::White => "37",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
 /// Renders the whole summary, beginning and ending with an empty line.
 pub fn render(summary: &Summary, style: Style) -> String {
     let mut text = String::from("\n");
-    let writer = Writer { summary, style };
-    writer.thresholds(&mut text);
-    writer.totals(&mut text);
-    let known = |name: &str| builtin::ALL.iter().any(|(known, _, _)| *known == name);
-    let parent = |metric: &MetricSummary| -> String {
-        let name = metric.name.split('{').next();
-        name.unwrap_or_default().to_owned()
+    let writer = Writer {
+        style,
+        duration: summary.duration,
+        name_width: table::name_width(summary.metrics.iter().map(|m| display_name(m).len())),
     };
-    writer.section(&mut text, "CUSTOM", |m| !known(&parent(m)));
-    writer.section(&mut text, "HTTP", |m| {
-        let shown = ["http_req_duration", "http_req_failed", "http_reqs"];
-        let name = parent(m);
-        let asked_for = style.detail == Detail::Full || !m.thresholds.is_empty();
-        shown.contains(&name.as_str())
-            || (name.starts_with("http_req") && known(&name) && asked_for)
-    });
-    writer.section(&mut text, "EXECUTION", |m| {
-        matches!(
-            parent(m).as_str(),
-            "dropped_iterations" | "iteration_duration" | "iterations" | "vus" | "vus_max"
-        ) || (parent(m) == "group_duration"
-            && (style.detail == Detail::Full || !m.thresholds.is_empty()))
-    });
-    writer.section(&mut text, "NETWORK", |m| {
-        matches!(parent(m).as_str(), "data_received" | "data_sent")
-    });
+    writer.thresholds(&mut text, summary);
+    writer.title(&mut text, "TOTAL RESULTS");
+    let checks = flat(&summary.root_group.all_checks());
+    writer.part(&mut text, 2, &summary.metrics, &checks);
+    for (kind, blocks) in [("GROUP", &summary.groups), ("SCENARIO", &summary.scenarios)] {
+        for block in blocks {
+            text.push('\n');
+            writer.title(&mut text, &format!("{kind}: {}", block.name));
+            writer.block(&mut text, 2, block);
+        }
+    }
     text
 }
 
-struct Writer<'s> {
-    summary: &'s Summary,
-    style: Style,
+/// Exceptions of iterations by what they said; empty without any. Not part of k6's summary.
+pub fn exceptions(summary: &Summary, color: Color) -> String {
+    let total: u64 = summary.exceptions.iter().map(|(_, count)| count).sum();
+    if total == 0 {
+        return String::new();
+    }
+    let title = color.paint("SCRIPT EXCEPTIONS", Ink::Bold);
+    let mut text = format!("\n    {title}\n");
+    let width = total.to_string().len();
+    for (message, count) in summary.exceptions.iter().take(EXCEPTIONS_SHOWN) {
+        let _ = writeln!(
+            text,
+            "    {} {message}",
+            color.paint(&format!("{count:width$}"), Ink::Red)
+        );
+    }
+    let hidden = summary.exceptions.len().saturating_sub(EXCEPTIONS_SHOWN);
+    if hidden > 0 {
+        let _ = writeln!(
+            text,
+            "    {:width$} … and {hidden} more texts, {total} in all",
+            ""
+        );
+    }
+    text
 }
 
-impl Writer<'_> {
-    fn thresholds(&self, text: &mut String) {
+struct Writer {
+    style: Style,
+    duration: Duration,
+    name_width: usize,
+}
+
+impl Writer {
+    fn paint(&self, text: &str, ink: Ink) -> String {
+        self.style.color.paint(text, ink)
+    }
+
+    fn title(&self, text: &mut String, title: &str) {
+        let _ = writeln!(text, "\n  █ {}", self.paint(title, Ink::Bold));
+    }
+
+    fn thresholds(&self, text: &mut String, summary: &Summary) {
         let with = |m: &&MetricSummary| !m.thresholds.is_empty();
-        if self.summary.metrics.iter().find(with).is_none() {
+        let listed: Vec<&MetricSummary> = summary.metrics.iter().filter(with).collect();
+        if listed.is_empty() {
             return;
         }
-        text.push_str("\n  █ THRESHOLDS\n");
-        for metric in self.summary.metrics.iter().filter(with) {
-            let _ = writeln!(text, "\n    {}", metric.name);
+        self.title(text, "THRESHOLDS");
+        for metric in &listed {
+            let parent = parent_name(metric);
+            let below_parent = metric.submetric.is_some()
+                && listed
+                    .iter()
+                    .any(|other| other.submetric.is_none() && other.name == parent);
+            let (indent, name) = if below_parent {
+                ("      ", &metric.name[parent.len()..])
+            } else {
+                ("    ", metric.name.as_str())
+            };
+            let _ = writeln!(text, "\n{indent}{name}");
             for threshold in &metric.thresholds {
-                let name = threshold.source.split(['<', '>', '=', '!']).next();
-                let name = name.unwrap_or_default().trim();
+                let what = threshold.source.split(['<', '>', '=', '!']).next();
+                let what = self.paint(what.unwrap_or_default().trim(), Ink::White);
                 let value = match metric.kind {
                     MetricKind::Rate => percent(threshold.value),
-                    _ => figure(threshold.value, metric.contains, self.style.time_unit),
+                    MetricKind::Counter if threshold.source.trim_start().starts_with("rate") => {
+                        format!("{}/s", self.plain(threshold.value, metric.contains))
+                    }
+                    _ => self.plain(threshold.value, metric.contains),
                 };
                 let mark = self.mark(threshold.ok);
-                let _ = writeln!(text, "    {mark} '{}' {name}={value}", threshold.source);
+                let source = self.paint(&format!("'{}'", threshold.source), Ink::White);
+                let value = self.paint(&value, Ink::Cyan);
+                let _ = writeln!(text, "{indent}{mark} {source} {what}={value}");
             }
         }
         text.push('\n');
     }
 
-    fn totals(&self, text: &mut String) {
-        text.push_str("\n  █ TOTAL RESULTS\n");
-        let Some(Values::Rate {
+    fn block(&self, text: &mut String, level: usize, block: &BlockSummary) {
+        self.part(text, level, &block.metrics, &block.checks);
+        for group in &block.groups {
+            let name = self.paint(&format!("GROUP: {}", group.name), Ink::Bold);
+            let _ = writeln!(text, "\n{}↳ {name}", "  ".repeat(level));
+            self.block(text, level + 1, group);
+        }
+    }
+
+    /// Checks and sections of metrics, indented by `level` times two columns.
+    fn part(
+        &self,
+        text: &mut String,
+        level: usize,
+        metrics: &[MetricSummary],
+        checks: &[CheckSummary],
+    ) {
+        let rated = metrics.iter().find(|metric| metric.name == "checks");
+        if let Some(Values::Rate {
             rate,
             passes,
             fails,
-        }) = self.summary.metric("checks").map(|m| &m.values)
-        else {
-            return;
-        };
-        let total = passes + fails;
-        let per_second = total as f64 / self.summary.duration.as_secs_f64().max(1e-9);
-        text.push('\n');
-        line(
-            text,
-            "checks_total",
-            &format!("{total} {}/s", number(per_second)),
-        );
-        let of = |share: f64, part: u64| format!("{} {part} out of {total}", percent(share));
-        line(text, "checks_succeeded", &of(*rate, *passes));
-        line(text, "checks_failed", &of(1.0 - rate, *fails));
-        text.push('\n');
-        self.group(text, &self.summary.root_group, "    ");
-    }
-
-    fn group(&self, text: &mut String, group: &GroupSummary, indent: &str) {
-        for check in &group.checks {
-            let _ = writeln!(
-                text,
-                "{indent}{} {}",
-                self.mark(check.fails == 0),
-                check.name
-            );
-            if check.fails > 0 {
-                let share = check.passes * 100 / (check.passes + check.fails);
-                let _ = writeln!(
-                    text,
-                    "{indent}  ↳  {share}% — ✓ {} / ✗ {}",
-                    check.passes, check.fails
-                );
+        }) = rated.map(|metric| &metric.values)
+        {
+            self.checks(text, level, (*rate, *passes, *fails), checks);
+        }
+        for section in Section::ALL {
+            let belongs =
+                |m: &&MetricSummary| Section::of(&m.name, self.style.detail) == Some(section);
+            let rows: Vec<Row> = metrics
+                .iter()
+                .filter(belongs)
+                .map(|m| self.row(m))
+                .collect();
+            if !rows.is_empty() {
+                let title = self.paint(section.title(), Ink::Bold);
+                let _ = writeln!(text, "\n{}{title}", "  ".repeat(level));
+                self.table(level).write(text, &rows);
             }
         }
-        for inner in &group.groups {
-            let _ = writeln!(text, "\n{indent}█ {}\n", inner.name);
-            self.group(text, inner, &format!("{indent}  "));
+    }
+
+    fn table(&self, level: usize) -> Table {
+        Table {
+            color: self.style.color,
+            level,
+            name_width: self.name_width,
         }
     }
 
-    fn section(&self, text: &mut String, title: &str, belongs: impl Fn(&MetricSummary) -> bool) {
-        let metrics: Vec<&MetricSummary> = self
-            .summary
-            .metrics
-            .iter()
-            .filter(|metric| belongs(metric))
-            .collect();
-        if metrics.is_empty() {
-            return;
-        }
-        let _ = writeln!(text, "\n    {title}");
-        let rows: Vec<Vec<String>> = metrics.iter().map(|m| self.columns(m)).collect();
-        let widths = |index: usize, kind: MetricKind| {
-            metrics
-                .iter()
-                .zip(&rows)
-                .filter(|(metric, _)| {
-                    (metric.kind == MetricKind::Trend) == (kind == MetricKind::Trend)
-                })
-                .filter_map(|(_, row)| row.get(index))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or_default()
+    fn checks(
+        &self,
+        text: &mut String,
+        level: usize,
+        (rate, passes, fails): (f64, u64, u64),
+        checks: &[CheckSummary],
+    ) {
+        let total = passes + fails;
+        let per_second = total as f64 / self.duration.as_secs_f64().max(1e-9);
+        let row = |name: &str, value: String, extra: String| Row {
+            name: name.to_owned(),
+            indented: false,
+            trend: false,
+            cells: vec![Cell::plain(value), Cell::plain(extra)],
         };
-        for (metric, row) in metrics.iter().zip(&rows) {
-            let name = match &metric.submetric {
-                Some(suffix) => format!("  {{ {suffix} }}"),
-                None => metric.name.clone(),
-            };
-            let cells: Vec<String> = row
-                .iter()
-                .enumerate()
-                .map(|(index, cell)| format!("{cell:width$}", width = widths(index, metric.kind)))
-                .collect();
-            line(text, &name, cells.join(" ").trim_end());
+        let of = |name: &str, share: f64, part: u64| {
+            row(name, percent(share), format!("{part} out of {total}"))
+        };
+        let rows = [
+            row(
+                "checks_total",
+                total.to_string(),
+                format!("{}/s", number(per_second)),
+            ),
+            of("checks_succeeded", rate, passes),
+            of("checks_failed", 1.0 - rate, fails),
+        ];
+        text.push('\n');
+        self.table(level).write(text, &rows);
+        text.push('\n');
+        let indent = "  ".repeat(level);
+        for check in checks {
+            if check.fails == 0 {
+                let line = self.paint(&format!("✓ {}", check.name), Ink::Green);
+                let _ = writeln!(text, "{indent}{line}");
+                continue;
+            }
+            let share = check.passes * 100 / (check.passes + check.fails);
+            let name = self.paint(&format!("✗ {}", check.name), Ink::Red);
+            let counts = format!("↳  {share}% — ✓ {} / ✗ {}", check.passes, check.fails);
+            let counts = self.paint(&counts, Ink::Red);
+            let _ = writeln!(text, "{indent}{name}\n{indent}  {counts}");
         }
     }
 
-    fn columns(&self, metric: &MetricSummary) -> Vec<String> {
-        let unit = self.style.time_unit;
-        let plain = |value: f64| figure(value, metric.contains, unit);
-        match &metric.values {
+    fn row(&self, metric: &MetricSummary) -> Row {
+        let plain = |value: f64| self.plain(value, metric.contains);
+        let cells = match &metric.values {
             Values::Counter { count, per_second } => {
                 let rate = match metric.contains {
                     ValueKind::Data => bytes(*per_second),
                     _ => plain(*per_second),
                 };
-                vec![plain(*count), format!("{rate}/s")]
+                vec![Cell::plain(plain(*count)), Cell::plain(format!("{rate}/s"))]
             }
             Values::Gauge { value, min, max } => vec![
-                plain(*value),
-                format!("min={}", plain(*min)),
-                format!("max={}", plain(*max)),
+                Cell::plain(plain(*value)),
+                Cell::plain(format!("min={}", plain(*min))),
+                Cell::plain(format!("max={}", plain(*max))),
             ],
             Values::Rate {
                 rate,
                 passes,
                 fails,
             } => vec![
-                percent(*rate),
-                format!("{passes} out of {}", passes + fails),
+                Cell::plain(percent(*rate)),
+                Cell::plain(format!("{passes} out of {}", passes + fails)),
             ],
             Values::Trend(trend) => trend
                 .stats
                 .iter()
-                .map(|(name, value)| {
-                    if name == "count" {
-                        format!("{name}={}", number(*value))
+                .map(|(name, value)| Cell {
+                    label: format!("{name}="),
+                    value: if name == "count" {
+                        number(*value)
                     } else {
-                        format!("{name}={}", plain(*value))
-                    }
+                        plain(*value)
+                    },
                 })
                 .collect(),
+        };
+        Row {
+            name: display_name(metric),
+            indented: metric.submetric.is_some(),
+            trend: metric.kind == MetricKind::Trend,
+            cells,
         }
     }
 
-    fn mark(&self, ok: bool) -> &'static str {
-        match (self.style.color, ok) {
-            (Color::Off, true) => "✓",
-            (Color::Off, false) => "✗",
-            (Color::Ansi, true) => "\x1b[32m✓\x1b[0m",
-            (Color::Ansi, false) => "\x1b[31m✗\x1b[0m",
+    fn plain(&self, value: f64, contains: ValueKind) -> String {
+        figure(value, contains, self.style.time_unit)
+    }
+
+    fn mark(&self, ok: bool) -> String {
+        if ok {
+            self.paint("✓", Ink::Green)
+        } else {
+            self.paint("✗", Ink::Red)
         }
     }
 }
 
-fn line(text: &mut String, name: &str, figures: &str) {
-    let dots = NAME_WIDTH.saturating_sub(name.chars().count()).max(1);
-    let _ = writeln!(text, "    {name}{}: {figures}", ".".repeat(dots));
+/// The name of the metric that a submetric is part of.
+fn parent_name(metric: &MetricSummary) -> &str {
+    metric.name.split('{').next().unwrap_or_default()
+}
+
+fn display_name(metric: &MetricSummary) -> String {
+    match &metric.submetric {
+        Some(suffix) => format!("{{ {suffix} }}"),
+        None => metric.name.clone(),
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::load::summary::{CheckSummary, ThresholdSummary, TrendValues};
-
-    fn metric(name: &str, kind: MetricKind, contains: ValueKind, values: Values) -> MetricSummary {
-        MetricSummary {
-            name: name.to_owned(),
-            submetric: None,
-            kind,
-            contains,
-            values,
-            thresholds: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn sections_come_in_k6s_order_with_aligned_figures() {
-        let trend = |avg: f64, max: f64| {
-            Values::Trend(TrendValues {
-                stats: vec![("avg".to_owned(), avg), ("max".to_owned(), max)],
-                ..TrendValues::default()
-            })
-        };
-        let mut duration = metric(
-            "http_req_duration",
-            MetricKind::Trend,
-            ValueKind::Time,
-            trend(140.356, 154.6),
-        );
-        duration.thresholds = vec![ThresholdSummary {
-            source: "p(95)<100".to_owned(),
-            value: 148.21,
-            ok: false,
-            abort_on_fail: false,
-        }];
-        let mut sub = duration.clone();
-        sub.name = "http_req_duration{status:200}".to_owned();
-        sub.submetric = Some("status:200".to_owned());
-        sub.values = trend(1.5, 2.0);
-        sub.thresholds.clear();
-        let count = Values::Counter {
-            count: 4_900.0,
-            per_second: 490.0,
-        };
-        let rate = Values::Rate {
-            rate: 0.75,
-            passes: 3,
-            fails: 1,
-        };
-        let summary = Summary {
-            duration: Duration::from_secs(10),
-            metrics: vec![
-                metric("checks", MetricKind::Rate, ValueKind::Default, rate),
-                metric(
-                    "data_sent",
-                    MetricKind::Counter,
-                    ValueKind::Data,
-                    count.clone(),
-                ),
-                duration,
-                sub,
-                metric("mine", MetricKind::Counter, ValueKind::Default, count),
-            ],
-            root_group: GroupSummary {
-                checks: vec![CheckSummary {
-                    name: "is ok".to_owned(),
-                    path: "::is ok".to_owned(),
-                    passes: 3,
-                    fails: 1,
-                }],
-                ..GroupSummary::default()
-            },
-            setup_data: None,
-        };
-        let style = Style {
-            color: Color::Off,
-            time_unit: None,
-            detail: Detail::Compact,
-        };
-        let expected = "
-
-  █ THRESHOLDS
-
-    http_req_duration
-    ✗ 'p(95)<100' p(95)=148.21ms
-
-
-  █ TOTAL RESULTS
-
-    checks_total.......................: 4 0.4/s
-    checks_succeeded...................: 75.00% 3 out of 4
-    checks_failed......................: 25.00% 1 out of 4
-
-    ✗ is ok
-      ↳  75% — ✓ 3 / ✗ 1
-
-    CUSTOM
-    mine...............................: 4900 490/s
-
-    HTTP
-    http_req_duration..................: avg=140.35ms max=154.6ms
-      { status:200 }...................: avg=1.5ms    max=2ms
-
-    NETWORK
-    data_sent..........................: 4.9 kB 490 B/s
-";
-        assert_eq!(render(&summary, style), expected);
-    }
-}
+mod tests;

@@ -134,7 +134,8 @@ fn run(host: &Rc<Host>, call: &Call) -> Result<Returned, ScriptError> {
         } else {
             Phase::Run
         });
-        host.tagging.begin(settings.run_tags.clone(), call.group());
+        let tags = settings.run_tags.clone();
+        host.tagging.begin(tags, call.group(), settings.system_tags);
         let argument = script.parse(call.argument())?;
         let returned = script.call(call.function(), argument);
         host.emit_data();

@@ -108,7 +108,9 @@ fn run_work<'js>(script: &Script<'js>, activation: &Activation, seed: &mut Setup
     let scenario = &activation.scenario;
     // Arrival rates send a VU to work for each iteration: the scenario stays.
     if !seed.is_in(scenario) {
-        host.tagging.begin(scenario.tags.clone(), "");
+        let run = host.run.as_ref().expect("VUs live within a run");
+        let system = run.shared.settings.system_tags;
+        host.tagging.begin(scenario.tags.clone(), "", system);
         host.position.iteration_in_scenario.set(0);
         if let Err(error) = set_environment(script, scenario) {
             return say(scenario, &ScriptError::Vm(error.to_string()));
@@ -173,10 +175,12 @@ fn iterate<'js>(script: &Script<'js>, scenario: &Arc<ScenarioContext>, data: &Va
     if complete {
         if let Err(error) = result {
             state.script_exceptions.fetch_add(1, Ordering::Relaxed);
+            state.exceptions.note(&error.headline());
             say(scenario, &error);
         }
         for error in host.rejections.take() {
             let text = format!("Uncaught (in promise) {error}");
+            state.exceptions.note(&text);
             say(scenario, &text);
         }
         let tags = host.base_tags();

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 /// A time in UTC with nanoseconds, trailing zeros cut as Go's `RFC3339Nano` does.
-pub(in crate::load::output) fn rfc3339_nanos(time: SystemTime) -> String {
+pub(crate) fn rfc3339_nanos(time: SystemTime) -> String {
     let since = time
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);

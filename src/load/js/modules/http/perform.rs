@@ -16,6 +16,7 @@ use crate::load::js::host::{Host, RunSide};
 use crate::load::js::tagging::HttpTags;
 use crate::load::metrics::sample::Value;
 use crate::load::metrics::{HttpSample, RequestTags, Timings};
+use crate::load::options::SystemTag;
 
 /// Performs `spec`; each leg of a redirect is a sample of its own.
 pub(super) async fn perform(host: Rc<Host>, spec: Spec) -> Performed {
@@ -258,6 +259,10 @@ fn emit(
         expected,
         error_code,
         error,
+        ip: outcome
+            .ok()
+            .filter(|_| host.tagging.wants(SystemTag::Ip))
+            .map(|answer| answer.remote.ip()),
     };
     // With a name of the script's own the URL says the same, so that it makes no more series.
     let name: Arc<str> = match &spec.name {
@@ -270,8 +275,8 @@ fn emit(
         failed: expected.map(|expected| !expected),
         tags: RequestTags {
             shared,
-            url: Some(name.clone()),
-            name: Some(name),
+            url: host.tagging.wants(SystemTag::Url).then(|| name.clone()),
+            name: host.tagging.wants(SystemTag::Name).then_some(name),
         },
     })));
 }
