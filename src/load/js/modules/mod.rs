@@ -13,8 +13,12 @@ mod html;
 pub(crate) mod http;
 mod k6;
 mod metrics;
+mod random;
 mod sockets;
+mod text;
 mod url;
+#[cfg(feature = "webcrypto")]
+mod webcrypto;
 
 use std::rc::Rc;
 
@@ -53,6 +57,10 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ),
     ("k6/ws", include_str!("ws.js")),
     ("k6/timers", include_str!("timers.js")),
+    ("dchat:text", include_str!("text.js")),
+    ("dchat:crypto", include_str!("webcrypto/crypto.js")),
+    #[cfg(feature = "webcrypto")]
+    ("dchat:subtle", include_str!("webcrypto/subtle.js")),
 ];
 /// Where the prelude finds the bridge while it is evaluated; gone before the script runs.
 pub(crate) const BRIDGE: &str = "__host";
@@ -70,6 +78,10 @@ const PARTS: &[(&str, Install)] = &[
     ("encoding", encoding::install),
     ("crypto", crypto::install),
     ("html", html::install),
+    ("text", text::install),
+    ("random", random::install),
+    #[cfg(feature = "webcrypto")]
+    ("webcrypto", webcrypto::install),
     ("commonjs", commonjs::install),
     ("sockets", sockets::install),
     ("url", url::install),

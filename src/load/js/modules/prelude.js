@@ -120,5 +120,8 @@ host.lazy = (names, module) => {
     });
   }
 };
+host.lazy(['TextEncoder', 'TextDecoder'], 'dchat:text');
+host.lazy(['crypto'], 'dchat:crypto');
+
 // An iteration that was cut off leaves nothing behind for the next one.
 host.forget = () => callbacks.clear();
