@@ -83,7 +83,7 @@ fn failed_requests_return_status_0_and_throw_only_if_asked() {
         export default function () {
           const refused = http.get('http://127.0.0.1:9/');
           check(refused, { refused: (r) => r.status === 0 && r.body === null && r.error_code === 1212 });
-          const invalid = http.get('nonsense');
+          const invalid = http.get('http://h:port/');
           check(invalid, { invalid: (r) => r.status === 0 && r.error_code === 1020 });
           let thrown;
           try { http.get('http://127.0.0.1:9/', { throw: true }); } catch (e) { thrown = e; }

@@ -4,6 +4,11 @@
 //! sends and reports them as they are; so the text is kept, and only what may not stand in a
 //! request line is percent-encoded.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
 use url::Url;
 
 use super::Failure;
@@ -20,9 +25,35 @@ pub(crate) struct Address {
     /// Scheme, host and port: what connections are kept by.
     pub(crate) origin: String,
     /// In full, credentials included: `response.url`.
-    pub(crate) text: String,
-    /// In full with credentials hidden, where they differ from `text`.
-    masked: Option<String>,
+    pub(crate) text: Arc<str>,
+    /// In full with credentials hidden: for tags and logs. The same as `text` without any.
+    pub(crate) shown: Arc<str>,
+}
+
+/// Addresses parsed lately: scripts ask for the same ones again and again.
+#[derive(Debug, Default)]
+pub(crate) struct AddressBook {
+    known: RefCell<HashMap<Box<str>, Rc<Address>>>,
+}
+
+/// Addresses remembered per worker.
+const ADDRESSES_MAX: usize = 1_024;
+
+impl AddressBook {
+    /// # Errors
+    /// As [`Address::parse`].
+    pub(crate) fn parse(&self, text: &str) -> Result<Rc<Address>, Failure> {
+        if let Some(known) = self.known.borrow().get(text) {
+            return Ok(known.clone());
+        }
+        let address = Rc::new(Address::parse(text)?);
+        let mut known = self.known.borrow_mut();
+        if known.len() >= ADDRESSES_MAX {
+            known.clear();
+        }
+        known.insert(text.into(), address.clone());
+        Ok(address)
+    }
 }
 
 impl Address {
@@ -54,7 +85,10 @@ impl Address {
             return Err(no_host());
         }
         if let Some(bad) = authority.chars().find(|c| " \"<>\\^`{|}".contains(*c)) {
-            return Err(unparsable(&format!("invalid character {:?} in host name", bad.to_string())));
+            return Err(unparsable(&format!(
+                "invalid character {:?} in host name",
+                bad.to_string()
+            )));
         }
         let (without_fragment, fragment) = match after.split_once('#') {
             Some((before, fragment)) => (before, Some(fragment)),
@@ -78,7 +112,11 @@ impl Address {
             tail.push('?');
             tail.push_str(&encoded(query));
         }
-        let target = if path.is_empty() { format!("/{tail}") } else { tail.clone() };
+        let target = if path.is_empty() {
+            format!("/{tail}")
+        } else {
+            tail.clone()
+        };
         if let Some(fragment) = fragment {
             tail.push('#');
             tail.push_str(fragment);
@@ -87,9 +125,17 @@ impl Address {
             Some(user) => format!("{scheme}://{user}@{authority}{tail}"),
             None => format!("{scheme}://{authority}{tail}"),
         };
+        let text: Arc<str> = full(user).into();
+        let hidden = user.map(|user| {
+            if user.contains(':') {
+                "****:****"
+            } else {
+                "****"
+            }
+        });
         Ok(Address {
-            masked: user.map(|user| full(Some(if user.contains(':') { "****:****" } else { "****" }))),
-            text: full(user),
+            shown: hidden.map_or_else(|| text.clone(), |hidden| full(Some(hidden)).into()),
+            text,
             authority: authority.to_owned(),
             target,
             origin,
@@ -115,19 +161,16 @@ impl Address {
         }
     }
 
-    /// Without credentials: for tags and logs.
-    pub(crate) fn masked(&self) -> &str {
-        self.masked.as_deref().unwrap_or(&self.text)
-    }
-
     /// The same place without its credentials.
     pub(crate) fn without_credentials(&self) -> Address {
         let mut url = self.url.clone();
         // Both fail only for URLs that can't have credentials.
         let _ = url.set_username("");
         let _ = url.set_password(None);
-        let text = match self.text.split_once('@') {
-            Some((_, rest)) if self.masked.is_some() => format!("{}://{rest}", url.scheme()),
+        let text: Arc<str> = match self.text.split_once('@') {
+            Some((_, rest)) if self.text != self.shown => {
+                format!("{}://{rest}", url.scheme()).into()
+            }
             _ => self.text.clone(),
         };
         Address {
@@ -135,8 +178,8 @@ impl Address {
             target: self.target.clone(),
             authority: self.authority.clone(),
             origin: self.origin.clone(),
+            shown: text.clone(),
             text,
-            masked: None,
         }
     }
 }
@@ -199,10 +242,13 @@ mod tests {
     fn addresses_stay_as_they_were_written() {
         let bare = parse("http://Host.test:80");
         assert_eq!((&*bare.text, &*bare.target), ("http://Host.test:80", "/"));
-        assert_eq!((&*bare.authority, &*bare.origin), ("Host.test:80", "http://host.test:80"));
+        assert_eq!(
+            (&*bare.authority, &*bare.origin),
+            ("Host.test:80", "http://host.test:80")
+        );
         let dots = parse("https://h/a/../b?x=1&y=%20#part");
         assert_eq!(dots.target, "/a/../b?x=1&y=%20");
-        assert_eq!(dots.text, "https://h/a/../b?x=1&y=%20#part");
+        assert_eq!(&*dots.text, "https://h/a/../b?x=1&y=%20#part");
         assert_eq!(parse("http://h/ü b?q=ä").target, "/%C3%BC%20b?q=%C3%A4");
         assert_eq!(parse("http://h?x").target, "/?x");
     }
@@ -210,9 +256,12 @@ mod tests {
     #[test]
     fn credentials_are_hidden_and_removed() {
         let full = parse("http://al:s3@h/x");
-        assert_eq!((full.masked(), &*full.text), ("http://****:****@h/x", "http://al:s3@h/x"));
-        assert_eq!(full.without_credentials().text, "http://h/x");
-        assert_eq!(parse("http://al@h/x").masked(), "http://****@h/x");
+        assert_eq!(
+            (&*full.shown, &*full.text),
+            ("http://****:****@h/x", "http://al:s3@h/x")
+        );
+        assert_eq!(&*full.without_credentials().text, "http://h/x");
+        assert_eq!(&*parse("http://al@h/x").shown, "http://****@h/x");
     }
 
     #[test]
@@ -222,7 +271,8 @@ mod tests {
             (failure.code, failure.text)
         };
         let (code, text) = failure("https:// test.k6.io");
-        let said = r#"invalid URL: parse "https:// test.k6.io": invalid character " " in host name"#;
+        let said =
+            r#"invalid URL: parse "https:// test.k6.io": invalid character " " in host name"#;
         assert_eq!((code, &*text), (1020, said));
         let missing = (1000, r#"unsupported protocol scheme """#.to_owned());
         assert_eq!(failure("dafsgdhfjg.com/"), missing);
@@ -235,10 +285,27 @@ mod tests {
     #[test]
     fn locations_lead_on() {
         let from = parse("http://h:1/a/b?x");
-        assert_eq!(from.join("c").expect("relative").text, "http://h:1/a/c");
-        assert_eq!(from.join("http://other.test").expect("absolute").text, "http://other.test");
-        assert_eq!(from.join("//o/p").expect("without scheme").text, "http://o/p");
+        assert_eq!(
+            from.join("c").expect("relative").text.as_ref(),
+            "http://h:1/a/c"
+        );
+        assert_eq!(
+            from.join("http://other.test")
+                .expect("absolute")
+                .text
+                .as_ref(),
+            "http://other.test"
+        );
+        assert_eq!(
+            from.join("//o/p").expect("without scheme").text.as_ref(),
+            "http://o/p"
+        );
         let bad = from.join("h\t:/").expect_err("a tab");
-        assert!(bad.text.starts_with(r#"failed to parse Location header "h\t:/": "#), "{}", bad.text);
+        assert!(
+            bad.text
+                .starts_with(r#"failed to parse Location header "h\t:/": "#),
+            "{}",
+            bad.text
+        );
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn exchange(
 ) -> Result<(Answer, Keep), Broken> {
     let reused = connection.reused;
     let repeatable = matches!(&*request.method, "GET" | "HEAD" | "OPTIONS");
-    let (remote, tls) = (connection.remote, connection.tls.clone());
+    let tls = connection.tls.clone();
     let (stream, buffer) = connection.io();
     let wire = write_request(request);
     let begun = Instant::now();
@@ -112,7 +112,6 @@ pub(super) async fn exchange(
             headers: head.headers,
             body,
             proto: head.proto,
-            remote,
             tls,
         },
         keep,
@@ -140,20 +139,25 @@ impl From<io::Error> for ReadError {
 }
 
 fn write_request(request: &Request) -> Vec<u8> {
-    let url = &request.url;
+    let mut wire = wire_head(request).into_bytes();
+    wire.extend_from_slice(&request.body);
+    wire
+}
+
+/// A request as it goes onto the wire, without its body.
+pub(crate) fn wire_head(request: &Request) -> String {
+    let address = &request.address;
     let given = |name: &str| {
         request
             .headers
             .iter()
             .any(|(key, _)| key.eq_ignore_ascii_case(name))
     };
-    let mut wire = Vec::with_capacity(256 + request.body.len());
-    let mut put = |parts: &[&str]| parts.iter().for_each(|part| wire.extend(part.as_bytes()));
-    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    put(&[&request.method, " ", target, " HTTP/1.1\r\n"]);
+    let mut wire = String::with_capacity(256 + request.body.len());
+    let mut put = |parts: &[&str]| wire.extend(parts.iter().copied());
+    put(&[&request.method, " ", &address.target, " HTTP/1.1\r\n"]);
     if !given("host") {
-        let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-        put(&["Host: ", host, "\r\n"]);
+        put(&["Host: ", &address.authority, "\r\n"]);
     }
     for (name, value) in &request.headers {
         put(&[name, ": ", value, "\r\n"]);
@@ -166,7 +170,6 @@ fn write_request(request: &Request) -> Vec<u8> {
         put(&["Connection: close\r\n"]);
     }
     put(&["\r\n"]);
-    wire.extend_from_slice(&request.body);
     wire
 }
 

@@ -128,14 +128,13 @@ impl Session {
             headers: headers(&parts.headers),
             body: body.map_err(Broken::finally)?,
             proto: "HTTP/2.0",
-            remote: self.remote,
             tls: self.tls.clone(),
         })
     }
 }
 
 fn head(request: &Request) -> Result<http::Request<()>, Failure> {
-    let url = &request.url;
+    let address = &request.address;
     let invalid = |error: http::Error| Failure::invalid_url(error);
     let given_host = request
         .headers
@@ -143,12 +142,12 @@ fn head(request: &Request) -> Result<http::Request<()>, Failure> {
         .find(|(name, _)| name.eq_ignore_ascii_case("host"));
     let authority = match given_host {
         Some((_, host)) => host.as_str(),
-        None => &url[url::Position::BeforeHost..url::Position::AfterPort],
+        None => &address.authority,
     };
     let uri = http::Uri::builder()
-        .scheme(url.scheme())
+        .scheme(address.url.scheme())
         .authority(authority)
-        .path_and_query(&url[url::Position::BeforePath..url::Position::AfterQuery])
+        .path_and_query(address.target.as_str())
         .build()
         .map_err(invalid)?;
     let mut head = http::Request::builder()

@@ -4,6 +4,7 @@
 //! redirects, cookies and samples are the business of `load::js::modules::http`. Dropping a round
 //! trip closes its connection.
 
+mod address;
 mod connection;
 mod decode;
 mod dns;
@@ -23,9 +24,11 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use url::Url;
 
+pub(crate) use self::address::{Address, AddressBook};
 pub(crate) use self::connection::{Meter, Stream};
 pub(crate) use self::decode::{Coding, decode};
 pub(crate) use self::dns::Dns;
+pub(crate) use self::exchange::wire_head;
 pub(crate) use self::failure::Failure;
 pub(crate) use self::tls::{Alpn, Tls, TlsFacts};
 
@@ -40,7 +43,7 @@ const SESSIONS_TRIED_MAX: u32 = 3;
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) method: Rc<str>,
-    pub(crate) url: Url,
+    pub(crate) address: Rc<Address>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Bytes,
     pub(crate) reuse: Reuse,
@@ -72,7 +75,6 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) proto: &'static str,
-    pub(crate) remote: SocketAddr,
     /// `None` without TLS.
     pub(crate) tls: Option<Rc<TlsFacts>>,
 }
@@ -84,6 +86,17 @@ pub(crate) struct RoundTrip {
     /// The server's address, if it came to a connection.
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) outcome: Result<Answer, Failure>,
+}
+
+impl RoundTrip {
+    /// Nothing went out, so there is nothing to measure.
+    pub(crate) fn failed(failure: Failure) -> RoundTrip {
+        RoundTrip {
+            timings: Timings::default(),
+            remote: None,
+            outcome: Err(failure),
+        }
+    }
 }
 
 /// How far a request has come.
@@ -170,8 +183,9 @@ impl Client {
         begun: Instant,
         trip: &mut Trip,
     ) -> Result<Answer, Failure> {
-        let origin = origin(&request.url);
-        while let Some(mut connection) = self.take_idle(&origin) {
+        let address = &request.address;
+        let origin = &address.origin;
+        while let Some(mut connection) = self.take_idle(origin) {
             trip.timings.blocked = begun.elapsed();
             trip.remote = Some(connection.remote);
             match exchange::exchange(&mut connection, request, &mut trip.timings).await {
@@ -186,12 +200,12 @@ impl Client {
         let mut tried = 0;
         loop {
             tried += 1;
-            let session = match self.session(&origin) {
+            let session = match self.session(origin) {
                 Some(session) => session,
                 None => {
                     let network = &self.0.network;
                     let opened =
-                        Connection::open(&request.url, Alpn::Both, network, &mut trip.timings);
+                        Connection::open(&address.url, Alpn::Both, network, &mut trip.timings);
                     let mut connection = opened.await?;
                     if !connection.is_http2 {
                         trip.timings.blocked = begun.elapsed();
@@ -202,7 +216,7 @@ impl Client {
                         self.give_back(origin, connection, keep);
                         return Ok(answer);
                     }
-                    self.keep_session(&origin, Session::begin(connection).await?)
+                    self.keep_session(origin, Session::begin(connection).await?)
                 }
             };
             trip.timings.blocked = begun.elapsed();
@@ -210,12 +224,12 @@ impl Client {
             match session.exchange(request, &mut trip.timings).await {
                 Ok(answer) => {
                     if request.reuse == Reuse::Close {
-                        self.0.sessions.borrow_mut().remove(&origin);
+                        self.0.sessions.borrow_mut().remove(origin);
                     }
                     return Ok(answer);
                 }
                 Err(broken) if broken.stale && tried < SESSIONS_TRIED_MAX => {
-                    self.0.sessions.borrow_mut().remove(&origin);
+                    self.0.sessions.borrow_mut().remove(origin);
                     trip.timings = Timings::default();
                 }
                 Err(broken) => return Err(broken.failure),
@@ -248,7 +262,7 @@ impl Client {
     pub(crate) async fn upgrade(&self, request: &Request) -> Result<(Answer, Connection), Failure> {
         let mut timings = Timings::default();
         let network = &self.0.network;
-        let opened = Connection::open(&request.url, Alpn::Http1, network, &mut timings);
+        let opened = Connection::open(&request.address.url, Alpn::Http1, network, &mut timings);
         let mut connection = opened.await?;
         let (answer, _) = exchange::exchange(&mut connection, request, &mut timings)
             .await
@@ -275,7 +289,7 @@ impl Client {
         None
     }
 
-    fn give_back(&self, origin: String, mut connection: Connection, keep: exchange::Keep) {
+    fn give_back(&self, origin: &str, mut connection: Connection, keep: exchange::Keep) {
         if keep == exchange::Keep::No {
             return;
         }
@@ -284,8 +298,12 @@ impl Client {
             connection.buffer = BytesMut::new();
         }
         let mut idle = self.0.idle.borrow_mut();
-        let connections = idle.entry(origin).or_default();
-        if connections.len() < self.0.idle_per_origin_max {
+        if !idle.contains_key(origin) {
+            idle.insert(origin.to_owned(), Vec::new());
+        }
+        if let Some(connections) = idle.get_mut(origin)
+            && connections.len() < self.0.idle_per_origin_max
+        {
             connections.push(connection);
         }
     }
@@ -302,10 +320,4 @@ fn close_timings(timings: &mut Timings, begun: Instant) {
     } else if is_sent && timings.receiving.is_zero() {
         timings.receiving = rest;
     }
-}
-
-fn origin(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port_or_known_default().unwrap_or_default();
-    format!("{}://{host}:{port}", url.scheme())
 }

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::{client::generate_key, derive_acc
 pub(crate) use self::frames::{Ended, Frame, Incoming, Reader, Writer};
 
 use super::connection::Stream;
-use super::{Answer, Client, Failure, Request};
+use super::{Address, Answer, Client, Failure, Request};
 
 /// Longest time until the server has answered the upgrade, as in k6.
 pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(60);
@@ -146,10 +146,10 @@ fn as_go_says(failure: &Failure) -> String {
 }
 
 /// For requests of sockets: always `GET`, never kept.
-pub(crate) fn request(url: url::Url, headers: Vec<(String, String)>) -> Request {
+pub(crate) fn request(address: Rc<Address>, headers: Vec<(String, String)>) -> Request {
     Request {
         method: Rc::from("GET"),
-        url,
+        address,
         headers,
         body: bytes::Bytes::new(),
         reuse: super::Reuse::KeepAlive,

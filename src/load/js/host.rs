@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use cookie_store::CookieStore;
-
 use super::events::Events;
 use super::library::Library;
+use super::modules::http::Jar;
 use super::rejections::Rejections;
 use super::tagging::Tagging;
-use crate::load::client::{Client, Dns, Meter, Setting, Tls};
+use crate::load::client::{AddressBook, Client, Dns, Meter, Setting, Tls};
 use crate::load::metrics::sample::Value;
 use crate::load::metrics::tags::TagInterner;
 use crate::load::metrics::{Container, MetricId, Registry, SampleSink, TagSet, builtin};
@@ -42,6 +41,7 @@ pub(crate) struct WorkerShared {
     pub(crate) interner: RefCell<TagInterner>,
     pub(crate) dns: Rc<Dns>,
     pub(crate) tls: Rc<Tls>,
+    pub(crate) addresses: AddressBook,
 }
 
 /// What only a VM within a run has.
@@ -49,8 +49,8 @@ pub(crate) struct RunSide {
     pub(crate) shared: Rc<WorkerShared>,
     pub(crate) client: Client,
     pub(crate) meter: Rc<Meter>,
-    /// The first is the VU's own; scripts may make more.
-    pub(crate) jars: RefCell<Vec<CookieStore>>,
+    /// The VU's own; scripts may make more.
+    pub(crate) jar: Jar,
 }
 
 /// Where a VU is in its work.
@@ -114,7 +114,7 @@ impl Host {
             shared,
             client,
             meter,
-            jars: RefCell::new(vec![CookieStore::default()]),
+            jar: Jar::default(),
         };
         Host::new(suspender, library, registry, vu, Some(run))
     }
@@ -241,9 +241,7 @@ impl Host {
     pub(crate) fn reset_iteration(&self) {
         let Some(run) = &self.run else { return };
         if !run.shared.settings.no_cookies_reset {
-            let mut jars = run.jars.borrow_mut();
-            jars.truncate(1);
-            jars[0].clear();
+            run.jar.borrow_mut().clear();
         }
         if run.shared.settings.no_vu_connection_reuse {
             run.client.close_idle();

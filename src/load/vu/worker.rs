@@ -23,7 +23,7 @@ use super::coroutine::{Ended, Fiber, Suspender};
 use super::life::{self, Work};
 use super::pool::{Activation, IterationSource, VuId};
 use super::pulse::Pulse;
-use crate::load::client::{Dns, Tls};
+use crate::load::client::{AddressBook, Dns, Tls};
 use crate::load::js::host::{Host, WorkerShared};
 use crate::load::js::{Program, ScriptError};
 use crate::load::metrics::SampleSink;
@@ -118,6 +118,7 @@ pub(super) fn run(
             start.settings.insecure_skip_tls_verify,
         )),
         dns: Rc::new(Dns::new(start.settings.network.clone())),
+        addresses: AddressBook::default(),
         settings: start.settings,
         state: start.state,
         options_json: start.options_json,

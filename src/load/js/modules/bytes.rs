@@ -44,7 +44,7 @@ pub(super) fn text_of(value: &Value<'_>) -> rquickjs::Result<String> {
 }
 
 /// How k6's messages name the type of a value.
-fn go_type(value: &Value<'_>) -> &'static str {
+pub(super) fn go_type(value: &Value<'_>) -> &'static str {
     if value.is_null() || value.is_undefined() {
         "<nil>"
     } else if value.is_bool() {

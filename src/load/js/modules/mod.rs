@@ -4,7 +4,6 @@
 mod bytes;
 mod commonjs;
 mod console;
-mod cookies;
 mod crypto;
 mod data;
 mod encoding;
@@ -41,6 +40,8 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("k6/data", include_str!("data.js")),
     ("k6/execution", include_str!("execution.js")),
     ("k6/http", include_str!("http.js")),
+    ("dchat:http-more", include_str!("http/more.js")),
+    ("dchat:gjson", include_str!("http/gjson.js")),
     ("k6/encoding", include_str!("encoding.js")),
     ("k6/crypto", include_str!("crypto.js")),
     ("k6/html", include_str!("html.js")),
@@ -75,6 +76,7 @@ const PARTS: &[(&str, Install)] = &[
     ("data", data::install),
     ("execution", execution::install),
     ("http", http::install),
+    ("http-more", http::more::install),
     ("encoding", encoding::install),
     ("crypto", crypto::install),
     ("html", html::install),

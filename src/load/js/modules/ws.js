@@ -21,13 +21,13 @@ class SocketError extends Error {
 function flatten(url, params) {
   const headers = [];
   let deflate = false;
-  let jar = 0;
+  let jar = null;
   for (const key of Object.keys(params ?? {})) {
     const value = params[key];
     if (key === 'headers') {
       for (const name of Object.keys(value ?? {})) headers.push(name, String(value[name]));
     } else if (key === 'jar') {
-      jar = value?.__id ?? 0;
+      jar = value?.__id ?? null;
     } else if (key === 'compression') {
       const algorithm = String(value).trim();
       if (algorithm === '') continue;

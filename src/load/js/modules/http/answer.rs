@@ -1,15 +1,14 @@
 //! A performed request as the flat list that `http.js` makes a Response from.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
-use cookie_store::RawCookie;
-use rquickjs::{Array, ArrayBuffer, Ctx, Exception, IntoJs, Object, Value};
+use rquickjs::{Array, ArrayBuffer, Ctx, Exception, IntoJs, Value};
 
 use super::perform::milliseconds;
-use super::spec::{BodyType, Spec};
-use crate::load::client::{Answer, Failure};
+use super::spec::{BodyType, Refused, Spec};
+use crate::load::client::{RoundTrip, TlsFacts};
 use crate::load::js::events::Completion;
 use crate::load::metrics::Timings;
 
@@ -17,50 +16,16 @@ use crate::load::metrics::Timings;
 #[derive(Debug)]
 pub(crate) struct Performed {
     method: Rc<str>,
+    /// Of the last leg.
     url: String,
-    timings: Timings,
+    /// Of the first leg, where that is another one.
+    sent_url: String,
+    sent_cookies: String,
     body_type: BodyType,
     throw: bool,
-    set_cookies: Vec<SetCookie>,
-    outcome: Result<Answer, Failure>,
-}
-
-/// A cookie of the answer, for `response.cookies`.
-#[derive(Debug)]
-pub(super) struct SetCookie {
-    name: String,
-    value: String,
-    domain: String,
-    path: String,
-    http_only: bool,
-    secure: bool,
-    max_age: i64,
-}
-
-impl SetCookie {
-    pub(super) fn of(cookie: &RawCookie<'_>) -> SetCookie {
-        SetCookie {
-            name: cookie.name().to_owned(),
-            value: cookie.value().to_owned(),
-            domain: cookie.domain().unwrap_or_default().to_owned(),
-            path: cookie.path().unwrap_or_default().to_owned(),
-            http_only: cookie.http_only().unwrap_or(false),
-            secure: cookie.secure().unwrap_or(false),
-            max_age: cookie.max_age().map_or(0, |age| age.whole_seconds()),
-        }
-    }
-
-    fn to_js<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
-        let object = Object::new(ctx.clone())?;
-        object.set("name", self.name.as_str())?;
-        object.set("value", self.value.as_str())?;
-        object.set("domain", self.domain.as_str())?;
-        object.set("path", self.path.as_str())?;
-        object.set("http_only", self.http_only)?;
-        object.set("secure", self.secure)?;
-        object.set("max_age", self.max_age as f64)?;
-        Ok(object)
-    }
+    /// It was never understood: there is no method and address to name.
+    refused: bool,
+    trip: RoundTrip,
 }
 
 impl Completion for Performed {
@@ -73,38 +38,39 @@ impl Completion for Performed {
 }
 
 impl Performed {
-    pub(super) fn answered(
+    pub(super) fn new(
         spec: &Spec,
         url: String,
-        timings: Timings,
-        answer: Answer,
-        set_cookies: Vec<SetCookie>,
+        trip: RoundTrip,
+        sent_cookies: String,
     ) -> Performed {
+        let sent_url = match &spec.address {
+            Some(address) if *address.text != *url => address.text.to_string(),
+            _ => String::new(),
+        };
         Performed {
             method: spec.method.clone(),
             url,
-            timings,
+            sent_url,
+            sent_cookies,
             body_type: spec.body_type,
             throw: spec.throw,
-            set_cookies,
-            outcome: Ok(answer),
+            refused: false,
+            trip,
         }
     }
 
-    pub(super) fn failed(
-        spec: &Spec,
-        url: String,
-        timings: Timings,
-        failure: Failure,
-    ) -> Performed {
+    /// A request that was neither sent nor counted; `throw` is the option of the run.
+    pub(super) fn refused(refused: Refused, throw: bool) -> Performed {
         Performed {
-            method: spec.method.clone(),
-            url,
-            timings,
-            body_type: spec.body_type,
-            throw: spec.throw,
-            set_cookies: Vec::new(),
-            outcome: Err(failure),
+            method: "".into(),
+            url: refused.text,
+            sent_url: String::new(),
+            sent_cookies: String::new(),
+            body_type: BodyType::Text,
+            throw,
+            refused: true,
+            trip: RoundTrip::failed(refused.failure),
         }
     }
 
@@ -118,14 +84,18 @@ impl Performed {
 
     /// Says a failure in the log; gives its text where it must throw.
     fn refusal(&self) -> Option<String> {
-        match &self.outcome {
+        match &self.trip.outcome {
             Ok(answer) if answer.status == 101 => {
                 Some("unsupported response status: 101 Switching Protocols".to_owned())
             }
             Ok(_) => None,
             Err(failure) => {
-                let method = method_name(&self.method);
-                let text = format!("{method} {:?}: {}", self.url, failure.text);
+                let text = if self.refused {
+                    failure.detail().to_owned()
+                } else {
+                    let method = canonical(&self.method);
+                    format!("{method} {:?}: {}", self.url, failure.detail())
+                };
                 if self.throw {
                     return Some(text);
                 }
@@ -135,16 +105,22 @@ impl Performed {
         }
     }
 
-    /// Places in the list are the constants `STATUS` … `COOKIES` of `http.js`; filled in order,
+    /// Places in the list are the constants `STATUS` … `LINES` of `http.js`; filled in order,
     /// because QuickJS turns an array with holes into a slow one.
-    fn into_js<'js>(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
+    pub(super) fn into_js<'js>(mut self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
         let list = Array::new(ctx.clone())?;
         let lines = self.lines();
-        let (status, code, content) = match self.outcome {
-            Ok(answer) if answer.status >= 400 => {
-                (answer.status, 1_000 + answer.status, Some(answer.body))
+        let (status, code, content) = match &mut self.trip.outcome {
+            Ok(answer) => {
+                let code = if answer.status >= 400 {
+                    1_000 + answer.status
+                } else {
+                    0
+                };
+                let content = std::mem::take(&mut answer.body);
+                let has_body = !matches!(answer.status, 100..=199 | 204 | 304);
+                (answer.status, code, has_body.then_some(content))
             }
-            Ok(answer) => (answer.status, 0, Some(answer.body)),
             Err(failure) => (0, failure.code, None),
         };
         list.set(0, status)?;
@@ -152,51 +128,88 @@ impl Performed {
             Some(content) => list.set(1, body(ctx, content, self.body_type)?)?,
             None => list.set(1, Value::new_null(ctx.clone()))?,
         }
-        for (place, time) in times(&self.timings).into_iter().enumerate() {
+        for (place, time) in times(&self.trip.timings).into_iter().enumerate() {
             list.set(2 + place, time)?;
         }
         list.set(9, code)?;
         list.set(10, lines)?;
-        if !self.set_cookies.is_empty() {
-            let cookies: rquickjs::Result<Vec<Object<'js>>> = self
-                .set_cookies
-                .iter()
-                .map(|cookie| cookie.to_js(ctx))
-                .collect();
-            list.set(11, cookies?)?;
-        }
         list.into_js(ctx)
     }
 
-    /// What few scripts look at, as lines in the order of `REASON` … `HEADERS` of `http.js`. None
+    /// What few scripts look at, as lines in the order of `REASON` … `HEADERS` of `more.js`. None
     /// of the parts can contain a line break.
     fn lines(&self) -> String {
         let mut lines = String::with_capacity(256);
-        // Writing to a String cannot fail.
-        let _ = match &self.outcome {
-            Ok(answer) => {
-                let remote = answer.remote;
-                let tls = answer.tls.as_deref().map_or("", |tls| tls.version);
-                write!(
-                    lines,
-                    "{} {}\n{}\n{}\n{}\n{}\n{tls}\n",
-                    answer.status,
-                    answer.reason,
-                    self.url,
-                    answer.proto,
-                    remote.ip(),
-                    remote.port(),
-                )
-            }
-            Err(failure) => {
-                let text = failure.text.replace('\n', " ");
-                write!(lines, "\n{}\n\n\n0\n\n{text}", self.url.replace('\n', " "))
-            }
+        let answer = self.trip.outcome.as_ref().ok();
+        let (proto, tls) = match answer {
+            Some(answer) => (answer.proto, answer.tls.as_deref()),
+            None => ("", None),
         };
-        if let Ok(answer) = &self.outcome {
-            headers(&answer.headers, &mut lines);
+        if let Some(answer) = answer {
+            push(
+                &mut lines,
+                format_args!("{} {}", answer.status, answer.reason),
+            );
+        }
+        push(
+            &mut lines,
+            format_args!("\n{}\n{proto}\n", one_line(&self.url)),
+        );
+        match self.trip.remote {
+            Some(remote) => push(
+                &mut lines,
+                format_args!("{}\n{}\n", remote.ip(), remote.port()),
+            ),
+            None => lines.push_str("\n0\n"),
+        }
+        match tls {
+            Some(tls) => tls_lines(&mut lines, tls),
+            None => lines.push_str("\n\n\n"),
+        }
+        if let Err(failure) = &self.trip.outcome {
+            lines.push_str(&one_line(&failure.text));
+        }
+        let (cookies, url) = (&self.sent_cookies, one_line(&self.sent_url));
+        push(&mut lines, format_args!("\n{cookies}\n{url}"));
+        for (name, value) in answer.iter().flat_map(|answer| &answer.headers) {
+            push(&mut lines, format_args!("\n{}\n{value}", canonical(name)));
         }
         lines
+    }
+}
+
+fn push(lines: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String cannot fail.
+    let _ = lines.write_fmt(text);
+}
+
+fn one_line(text: &str) -> Cow<'_, str> {
+    if text.contains('\n') {
+        return text.replace('\n', " ").into();
+    }
+    text.into()
+}
+
+/// Version, suite, and the parts of `response.ocsp`.
+fn tls_lines(lines: &mut String, tls: &TlsFacts) {
+    push(
+        lines,
+        format_args!("{}\n{}\n", tls.version, tls.cipher_suite),
+    );
+    match &tls.staple {
+        Some(staple) => push(
+            lines,
+            format_args!(
+                "{} {} {} {} {} {}\n",
+                staple.status,
+                staple.produced_at,
+                staple.this_update,
+                staple.next_update,
+                staple.revoked_at,
+                staple.revocation_reason
+            ),
+        ),
+        None => lines.push_str("unknown\n"),
     }
 }
 
@@ -225,25 +238,8 @@ fn body<'js>(ctx: &Ctx<'js>, body: Vec<u8>, wanted: BodyType) -> rquickjs::Resul
     }
 }
 
-/// Names as Go spells them, several of one name joined by commas: two lines each.
-fn headers(received: &[(String, String)], lines: &mut String) {
-    let mut joined: BTreeMap<String, String> = BTreeMap::new();
-    for (name, value) in received {
-        joined
-            .entry(canonical(name))
-            .and_modify(|known| {
-                known.push_str(", ");
-                known.push_str(value);
-            })
-            .or_insert_with(|| value.clone());
-    }
-    for (name, value) in joined {
-        let _ = write!(lines, "\n{name}\n{value}");
-    }
-}
-
-/// `content-TYPE` becomes `Content-Type`.
-fn canonical(name: &str) -> String {
+/// `content-TYPE` becomes `Content-Type`, and `GET` `Get`, as Go spells them.
+pub(super) fn canonical(name: &str) -> String {
     let mut begin = true;
     name.chars()
         .map(|c| {
@@ -258,21 +254,14 @@ fn canonical(name: &str) -> String {
         .collect()
 }
 
-/// As Go names methods in its errors: `Get`, `Post`.
-fn method_name(method: &str) -> String {
-    canonical(method)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn headers_are_canonical_and_joined() {
-        let received = [("x-a-B", "1"), ("content-type", "t"), ("X-A-b", "2")];
-        let received = received.map(|(k, v)| (k.to_owned(), v.to_owned()));
-        let mut lines = String::new();
-        headers(&received, &mut lines);
-        assert_eq!(lines, "\nContent-Type\nt\nX-A-B\n1, 2");
+    fn names_of_headers_are_spelled_as_go_does() {
+        assert_eq!(canonical("x-a-B"), "X-A-B");
+        assert_eq!(canonical("content-TYPE"), "Content-Type");
+        assert_eq!(canonical("GET"), "Get");
     }
 }

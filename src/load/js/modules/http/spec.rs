@@ -1,23 +1,30 @@
 //! A request as the script asked for it, read from the flat list that `http.js` makes.
+//!
+//! What is wrong with it is, as in k6, an answer rather than an exception: [`Refused`] where
+//! nothing is sent or counted, [`Spec::problem`] where it counts as a failed request.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rquickjs::{Array, Ctx, Exception, Value};
-use url::Url;
+use rquickjs::{Array, Ctx, Object, Value};
 
+use super::super::bytes::{go_type, text_of};
 use super::super::own_tags;
-use crate::load::js::ffi::buffer_bytes;
-use crate::load::js::host::Host;
+use super::jars::Jar;
+use crate::load::client::{Address, Coding, Failure};
+use crate::load::js::ffi::{Opaque, buffer_bytes};
+use crate::load::js::host::{Host, RunSide};
 use crate::load::js::tagging::OwnTags;
 use crate::load::options::duration;
 
 /// k6's default timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// `maxRedirects` where nobody says anything: then going over it is worth a warning.
+const REDIRECTS_DEFAULT: u32 = 10;
 
 /// Statuses that count as success where the script says nothing.
-const EXPECTED: (u16, u16) = (200, 399);
+const EXPECTED: &[(u16, u16)] = &[(200, 399)];
 
 /// What becomes of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +32,37 @@ pub(super) enum BodyType {
     Text,
     Binary,
     None,
+}
+
+/// How a request shows who sends it, beside credentials in its URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Auth {
+    /// Credentials in the URL are sent at once.
+    Basic,
+    Digest,
+    Ntlm,
+}
+
+/// Statuses that count as success.
+#[derive(Clone, Debug)]
+pub(super) enum Expected {
+    Usual,
+    Ranges(Vec<(u16, u16)>),
+    /// Nothing is counted.
+    Uncounted,
+}
+
+impl Expected {
+    /// `None` where nothing is counted.
+    pub(super) fn matches(&self, status: u16) -> Option<bool> {
+        let ranges = match self {
+            Expected::Usual => EXPECTED,
+            Expected::Ranges(ranges) => ranges,
+            Expected::Uncounted => return None,
+        };
+        let within = |(low, high): &(u16, u16)| (*low..=*high).contains(&status);
+        Some(ranges.iter().any(within))
+    }
 }
 
 /// A cookie of this request only.
@@ -36,12 +74,15 @@ pub(super) struct OwnCookie {
     pub(super) replace: bool,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Spec {
     pub(super) method: Rc<str>,
-    /// As given; an invalid one fails when it is performed, as a network error would.
-    pub(super) url: Result<Url, String>,
-    pub(super) address: String,
+    /// As given.
+    pub(super) text: String,
+    /// `None` with a problem only.
+    pub(super) address: Option<Rc<Address>>,
+    /// Why nothing can be sent.
+    pub(super) problem: Option<Failure>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,
     /// Without `name`.
@@ -49,138 +90,222 @@ pub(super) struct Spec {
     pub(super) name: Option<String>,
     pub(super) timeout: Duration,
     pub(super) redirects_max: u32,
+    /// Nobody chose `redirects_max`.
+    pub(super) redirects_default: bool,
     pub(super) body_type: BodyType,
-    /// Ranges of statuses that count as success; `None`: nothing is counted.
-    pub(super) expected: Option<Vec<(u16, u16)>>,
-    pub(super) cookies: Vec<OwnCookie>,
+    pub(super) expected: Expected,
     pub(super) throw: bool,
-    pub(super) jar: usize,
+    pub(super) auth: Auth,
+    pub(super) cookies: Vec<OwnCookie>,
+    pub(super) codings: Vec<Coding>,
+    /// `None` is the VU's own.
+    pub(super) jar: Option<Jar>,
 }
+
+/// A request that can't be understood: neither sent nor counted.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) text: String,
+    pub(super) failure: Failure,
+}
+
+/// What reading gives: exceptions are those of the VM.
+pub(super) type Read = rquickjs::Result<Result<Spec, Refused>>;
 
 impl Spec {
     /// Places in the list are those of `flatten` in `http.js`.
-    pub(super) fn read<'js>(
-        ctx: &Ctx<'js>,
-        host: &Host,
-        flat: &Array<'js>,
-    ) -> rquickjs::Result<Spec> {
-        let settings = &host
-            .run
-            .as_ref()
-            .expect("a VM that runs has its run")
-            .shared
-            .settings;
+    pub(super) fn read<'js>(ctx: &Ctx<'js>, host: &Host, flat: &Array<'js>) -> Read {
+        let run = host.run.as_ref().expect("a VM that runs has its run");
+        let settings = &run.shared.settings;
         let method: String = flat.get(0)?;
+        let text: Option<String> = flat.get(1)?;
+        let Some(text) = text else {
+            return refuse(String::new(), Failure::invalid_url("'#<nil>'"));
+        };
+        let (address, mut problem) = match address(run, &text) {
+            Ok(address) => (Some(address), None),
+            Err(failure) if failure.code == 1020 => return refuse(text, failure),
+            Err(failure) => (None, Some(failure)),
+        };
         if method.is_empty() || !method.bytes().all(is_token) {
-            let text = format!("invalid method {method:?}");
-            return Err(Exception::throw_message(ctx, &text));
+            let text = format!("net/http: invalid method {method:?}");
+            problem.get_or_insert_with(|| Failure::new(1000, text));
         }
-        let address: String = flat.get(1)?;
+        let headers = headers(flat.get(4)?, &mut problem);
+        let body = match body(&flat.get(3)?)? {
+            Ok(body) => body,
+            Err(why) => return refuse(text, Failure::new(0, why)),
+        };
         let mut tags = own_tags(ctx, &flat.get::<Value<'js>>(5)?)?;
         // It travels beside the set.
         tags.retain(|(key, _)| key != "name");
-        refuse_auth(ctx, &flat.get(11)?)?;
-        Ok(Spec {
+        let timeout = match timeout(&flat.get(6)?)? {
+            Ok(timeout) => timeout,
+            Err(why) => return refuse(text, Failure::new(0, why)),
+        };
+        let redirects: Option<f64> = flat.get(7)?;
+        let discard = settings.discard_response_bodies;
+        let body_type = match body_type(flat.get(8)?, discard) {
+            Ok(body_type) => body_type,
+            Err(why) => return refuse(text, Failure::new(0, why)),
+        };
+        let Some(expected) = expected(&flat.get(9)?)? else {
+            return refuse(text, Failure::new(0, "unsupported responseCallback"));
+        };
+        let mut spec = Spec {
             method: method.into(),
-            url: parse(&address),
-            headers: headers(ctx, flat.get(4)?)?,
-            body: body(&flat.get(3)?)?,
+            text,
+            address,
+            problem,
+            headers,
+            body,
             tags,
             name: flat.get(2)?,
-            timeout: timeout(ctx, &flat.get(6)?)?,
-            redirects_max: flat
-                .get::<Option<u32>>(7)?
-                .unwrap_or(settings.redirects_max),
-            body_type: body_type(ctx, flat.get(8)?, settings.discard_response_bodies)?,
-            expected: expected(&flat.get(9)?)?,
-            cookies: cookies(flat.get(10)?),
-            throw: flat.get::<Option<bool>>(12)?.unwrap_or(settings.throw),
-            jar: flat.get(13)?,
-            address,
-        })
+            timeout,
+            redirects_max: redirects.map_or(settings.redirects_max, |given| given as u32),
+            redirects_default: redirects.is_none() && settings.redirects_max == REDIRECTS_DEFAULT,
+            body_type,
+            expected,
+            throw: settings.throw,
+            auth: Auth::Basic,
+            cookies: Vec::new(),
+            codings: Vec::new(),
+            jar: None,
+        };
+        match flat.get::<Option<Object<'js>>>(10)? {
+            None => Ok(Ok(spec)),
+            Some(extras) => match spec.read_extras(&extras)? {
+                Ok(()) => Ok(Ok(spec)),
+                Err(why) => refuse(spec.text, Failure::new(0, why)),
+            },
+        }
     }
 
-    /// For the limit per host of a batch.
-    pub(super) fn host_name(&self) -> Option<String> {
-        let url = self.url.as_ref().ok()?;
-        url.host_str().map(str::to_owned)
+    /// What `extras` in `more.js` makes.
+    fn read_extras(&mut self, extras: &Object<'_>) -> rquickjs::Result<Result<(), String>> {
+        let flat: Option<Vec<String>> = extras.get("cookies")?;
+        self.cookies = cookies(flat.unwrap_or_default());
+        let auth: Option<String> = extras.get("auth")?;
+        self.auth = match auth.as_deref() {
+            Some("digest") => Auth::Digest,
+            Some("ntlm") => Auth::Ntlm,
+            _ => Auth::Basic,
+        };
+        let throw: Option<bool> = extras.get("throw")?;
+        self.throw = throw.unwrap_or(self.throw);
+        let jar: Value<'_> = extras.get("jar")?;
+        if !jar.is_null() && !jar.is_undefined() {
+            self.jar = Some(Opaque::lend(&jar, Jar::clone)?);
+        }
+        let codings: Option<String> = extras.get("compression")?;
+        for name in codings.iter().flat_map(|list| list.split(',')) {
+            let name = name.trim();
+            match Coding::parse(name) {
+                Some(coding) => self.codings.push(coding),
+                None if codings.as_deref() == Some("") => {}
+                None => {
+                    return Ok(Err(format!(
+                        "unknown compression algorithm {name}, \
+                         supported algorithms are [gzip deflate zstd br]"
+                    )));
+                }
+            }
+        }
+        Ok(Ok(()))
     }
 }
 
-fn parse(address: &str) -> Result<Url, String> {
-    let url = Url::parse(address).map_err(|error| format!("{error}: {address:?}"))?;
-    match (url.scheme(), url.host_str()) {
-        ("http" | "https", Some(_)) => Ok(url),
-        (scheme, _) => Err(format!("unsupported protocol scheme {scheme:?}")),
-    }
+fn refuse(text: String, failure: Failure) -> Read {
+    Ok(Err(Refused { text, failure }))
+}
+
+/// Parsed once per worker and text.
+fn address(run: &RunSide, text: &str) -> Result<Rc<Address>, Failure> {
+    run.shared.addresses.parse(text)
 }
 
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn headers(ctx: &Ctx<'_>, flat: Vec<String>) -> rquickjs::Result<Vec<(String, String)>> {
+fn headers(flat: Vec<String>, problem: &mut Option<Failure>) -> Vec<(String, String)> {
     let mut pairs = Vec::with_capacity(flat.len() / 2 + 3);
     let mut flat = flat.into_iter();
     while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
         // What could end the header would let a script's data write the request.
-        let bad_value = value.bytes().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
-        if name.is_empty() || !name.bytes().all(is_token) || bad_value {
-            let text = format!("invalid header {name:?}");
-            return Err(Exception::throw_message(ctx, &text));
+        if name.is_empty() || !name.bytes().all(is_token) {
+            let text = format!("net/http: invalid header field name {name:?}");
+            problem.get_or_insert_with(|| Failure::new(1000, text));
+        } else if value
+            .bytes()
+            .any(|byte| (byte < b' ' && byte != b'\t') || byte == 0x7f)
+        {
+            let text = format!("net/http: invalid header field value for {name:?}");
+            problem.get_or_insert_with(|| Failure::new(1000, text));
         }
         pairs.push((name, value));
     }
-    Ok(pairs)
+    pairs
 }
 
-fn body(payload: &Value<'_>) -> rquickjs::Result<Bytes> {
-    if let Some(text) = payload.as_string() {
-        return Ok(text.to_string()?.into());
+fn body(payload: &Value<'_>) -> rquickjs::Result<Result<Bytes, String>> {
+    if payload.is_string() {
+        return Ok(Ok(text_of(payload)?.into()));
+    }
+    if payload.is_null() || payload.is_undefined() {
+        return Ok(Ok(Bytes::new()));
     }
     let buffer = payload
         .as_object()
         .and_then(|object| object.as_array_buffer());
-    Ok(buffer.map(buffer_bytes).unwrap_or_default().into())
+    Ok(match buffer {
+        Some(buffer) => Ok(buffer_bytes(buffer).into()),
+        None => Err(format!("unknown request body type {}", go_type(payload))),
+    })
 }
 
 /// Milliseconds, or a text like `1m30s`.
-fn timeout(ctx: &Ctx<'_>, given: &Value<'_>) -> rquickjs::Result<Duration> {
+fn timeout(given: &Value<'_>) -> rquickjs::Result<Result<Duration, String>> {
     if given.is_null() || given.is_undefined() {
-        return Ok(TIMEOUT);
+        return Ok(Ok(TIMEOUT));
     }
-    let read = match (given.as_number(), given.as_string()) {
-        (Some(ms), _) => duration::from_ms(ms),
-        (_, Some(text)) => duration::parse(&text.to_string()?),
-        _ => None,
+    let (read, shown) = match (given.as_number(), given.as_string()) {
+        (Some(ms), _) => (duration::from_ms(ms), ms.to_string()),
+        (_, Some(text)) => {
+            let text = text.to_string()?;
+            (duration::parse(&text), text)
+        }
+        _ => (None, go_type(given).to_owned()),
     };
-    read.ok_or_else(|| Exception::throw_message(ctx, "invalid timeout: milliseconds or '1m30s'"))
+    Ok(read.ok_or_else(|| {
+        format!("invalid timeout value: {shown:?} is neither milliseconds nor like '1m30s'")
+    }))
 }
 
-fn body_type(ctx: &Ctx<'_>, given: Option<String>, discard: bool) -> rquickjs::Result<BodyType> {
+fn body_type(given: Option<String>, discard: bool) -> Result<BodyType, String> {
     match given.as_deref() {
         None if discard => Ok(BodyType::None),
         None | Some("text") => Ok(BodyType::Text),
         Some("binary") => Ok(BodyType::Binary),
         Some("none") => Ok(BodyType::None),
-        Some(other) => {
-            let text = format!("invalid responseType {other:?}: text, binary or none");
-            Err(Exception::throw_message(ctx, &text))
-        }
+        Some(other) => Err(format!("{other} does not belong to ResponseType values")),
     }
 }
 
-/// Undefined is the default, null counts nothing.
-fn expected(given: &Value<'_>) -> rquickjs::Result<Option<Vec<(u16, u16)>>> {
+/// Undefined is the default, null counts nothing, false is no callback.
+fn expected(given: &Value<'_>) -> rquickjs::Result<Option<Expected>> {
     if given.is_undefined() {
-        return Ok(Some(vec![EXPECTED]));
+        return Ok(Some(Expected::Usual));
     }
-    let flat: Option<Vec<u16>> = given.get()?;
-    Ok(flat.map(|flat| {
-        flat.chunks_exact(2)
-            .map(|pair| (pair[0], pair[1]))
-            .collect()
-    }))
+    if given.is_bool() {
+        return Ok(None);
+    }
+    let flat: Option<Vec<f64>> = given.get()?;
+    Ok(Some(flat.map_or(Expected::Uncounted, |flat| {
+        // Casts of numbers saturate: no status is beyond.
+        let pairs = flat.chunks_exact(2);
+        Expected::Ranges(pairs.map(|pair| (pair[0] as u16, pair[1] as u16)).collect())
+    })))
 }
 
 fn cookies(flat: Vec<String>) -> Vec<OwnCookie> {
@@ -195,15 +320,4 @@ fn cookies(flat: Vec<String>) -> Vec<OwnCookie> {
         });
     }
     cookies
-}
-
-/// Basic is what credentials in a URL mean anyway; the others are not here yet.
-fn refuse_auth(ctx: &Ctx<'_>, auth: &Option<String>) -> rquickjs::Result<()> {
-    match auth.as_deref() {
-        None | Some("basic") => Ok(()),
-        Some(other) => {
-            let text = format!("auth {other:?} is not part of this version");
-            Err(Exception::throw_message(ctx, &text))
-        }
-    }
 }

@@ -118,7 +118,7 @@ async fn live(
     session.emit(builtin::WS_SESSIONS, 1.0);
     session.emit_time(builtin::WS_CONNECTING, begun.elapsed());
     if let Some(answer) = answer {
-        spec.keep_cookies(run, answer);
+        spec.keep_cookies(answer);
     }
     let ended = || session.emit_time(builtin::WS_SESSION_DURATION, begun.elapsed());
     match opened {

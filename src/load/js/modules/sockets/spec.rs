@@ -1,13 +1,16 @@
 //! A socket as the script asked for it, read from the list that `websockets.js` and `ws.js` make.
 
-use cookie_store::RawCookie;
+use std::rc::Rc;
+
+use cookie_store::{CookieStore, RawCookie};
 use rquickjs::{Array, Ctx, Exception, Value};
 use url::Url;
 
 use super::super::own_tags;
 use crate::load::client::websocket::{self, Wish};
-use crate::load::client::{Answer, Request};
-use crate::load::js::host::{Host, RunSide};
+use crate::load::client::{Address, Answer, Request};
+use crate::load::js::host::Host;
+use crate::load::js::modules::http::{Jar, jar_of};
 use crate::load::js::tagging::OwnTags;
 
 pub(super) struct Spec {
@@ -16,7 +19,7 @@ pub(super) struct Spec {
     pub(super) request: Request,
     pub(super) wish: Wish,
     pub(super) tags: OwnTags,
-    pub(super) jar: usize,
+    pub(super) jar: Jar,
 }
 
 impl Spec {
@@ -29,7 +32,7 @@ impl Spec {
         let address: String = flat.get(0)?;
         let url = http_url(&address).map_err(|text| Exception::throw_message(ctx, &text))?;
         let run = host.run.as_ref().expect("a VM that runs has its run");
-        let jar: usize = flat.get(5)?;
+        let jar = jar_of(run, &flat.get(5)?)?;
         let mut headers = headers(ctx, flat.get(1)?)?;
         let given = |headers: &[(String, String)], wanted: &str| {
             let mut headers = headers.iter();
@@ -39,13 +42,13 @@ impl Spec {
         if !agent.is_empty() && !given(&headers, "user-agent") {
             headers.push(("User-Agent".into(), agent.to_string()));
         }
-        let cookies = cookies(run, jar, &url);
+        let cookies = cookies(&jar.borrow(), &url);
         if !cookies.is_empty() && !given(&headers, "cookie") {
             headers.push(("Cookie".into(), cookies));
         }
         Ok(Spec {
             address,
-            request: websocket::request(url, headers),
+            request: websocket::request(address_of(ctx, &url)?, headers),
             wish: Wish {
                 protocols: flat.get(3)?,
                 deflate: flat.get(4)?,
@@ -56,20 +59,23 @@ impl Spec {
     }
 
     /// Cookies of the answer go into the jar, as those of any other answer.
-    pub(super) fn keep_cookies(&self, run: &RunSide, answer: &Answer) {
-        let mut jars = run.jars.borrow_mut();
-        let Some(jar) = jars.get_mut(self.jar) else {
-            return;
-        };
+    pub(super) fn keep_cookies(&self, answer: &Answer) {
+        let mut jar = self.jar.borrow_mut();
         for (name, value) in &answer.headers {
             if name.eq_ignore_ascii_case("set-cookie")
                 && let Ok(cookie) = RawCookie::parse(value.clone())
             {
                 // A cookie that the rules refuse (another domain) is not kept; that is no error.
-                let _ = jar.insert_raw(&cookie, &self.request.url);
+                let _ = jar.insert_raw(&cookie, &self.request.address.url);
             }
         }
     }
+}
+
+fn address_of(ctx: &Ctx<'_>, url: &Url) -> rquickjs::Result<Rc<Address>> {
+    let address = Address::parse(url.as_str());
+    let address = address.map_err(|failure| Exception::throw_message(ctx, &failure.text))?;
+    Ok(Rc::new(address))
 }
 
 /// Whether it is the address of a socket.
@@ -120,11 +126,7 @@ fn headers(ctx: &Ctx<'_>, flat: Vec<String>) -> rquickjs::Result<Vec<(String, St
     Ok(pairs)
 }
 
-fn cookies(run: &RunSide, jar: usize, url: &Url) -> String {
-    let jars = run.jars.borrow();
-    let Some(jar) = jars.get(jar) else {
-        return String::new();
-    };
+fn cookies(jar: &CookieStore, url: &Url) -> String {
     let pairs: Vec<String> = jar
         .get_request_values(url)
         .map(|(name, value)| format!("{name}={value}"))
