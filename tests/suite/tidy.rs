@@ -65,7 +65,11 @@ const EDGES: [(&str, &[&str]); 15] = [
 ];
 
 /// The only files with `unsafe`.
-const UNSAFE_FILES: [&str; 2] = ["src/load/js/ffi.rs", "src/load/vu/coroutine.rs"];
+const UNSAFE_FILES: [&str; 3] = [
+    "src/load/js/ffi.rs",
+    "src/load/js/ffi/heap.rs",
+    "src/load/vu/coroutine.rs",
+];
 
 struct Source {
     /// From the repository's root, with `/`.
@@ -259,7 +263,7 @@ fn anyhow_stays_in_the_command_line() {
 }
 
 #[test]
-fn unsafe_stands_in_two_files_with_a_reason_each() {
+fn unsafe_stands_in_its_files_with_a_reason_each() {
     let word = |line: &str| {
         ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"]
             .iter()

@@ -3,25 +3,7 @@ import { host as shared } from 'dchat:host';
 
 const host = shared.part('k6');
 
-export function check(value, sets, tags) {
-  if (sets === null || typeof sets !== 'object') throw new TypeError('check() needs an object of checks');
-  let all = true;
-  for (const name of Object.keys(sets)) {
-    let result = sets[name];
-    if (typeof result === 'function') {
-      try {
-        result = result(value);
-      } catch (error) {
-        host.check(name, false, tags);
-        throw error;
-      }
-    }
-    const passed = !!result;
-    host.check(name, passed, tags);
-    all = all && passed;
-  }
-  return all;
-}
+export const check = host.check;
 
 export function group(name, body) {
   if (typeof body !== 'function') throw new TypeError('group() needs a function');

@@ -3,10 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use rquickjs::{Ctx, Exception, Object, Value};
+use rquickjs::function::Opt;
+use rquickjs::{Coerced, Ctx, Exception, Object, Value};
 
 use super::{interrupted, must_run, own_tags, set};
 use crate::load::js::host::Host;
+use crate::load::js::tagging::OwnTags;
 use crate::load::metrics::builtin;
 
 /// What stands between the names in a group's path.
@@ -16,8 +18,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(30 * 86_400);
 
 pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
     let vm = host.clone();
-    let check = move |ctx: Ctx<'js>, name: String, passed: bool, tags: Value<'js>| {
-        check(&ctx, &vm, &name, passed, &tags)
+    let check = move |ctx: Ctx<'js>, value: Value<'js>, sets: Value<'js>, tags: Opt<Value<'js>>| {
+        check(&ctx, &vm, &value, &sets, tags.0.as_ref())
     };
     set(bridge, "check", check)?;
     let vm = host.clone();
@@ -42,21 +44,43 @@ pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::R
     })
 }
 
+/// All sets in their order, each a sample; one that throws has failed and ends the check. Done here
+/// and not in the module's script because scripts check after every request.
 fn check<'js>(
     ctx: &Ctx<'js>,
     host: &Host,
-    name: &str,
-    passed: bool,
-    tags: &Value<'js>,
-) -> rquickjs::Result<()> {
+    value: &Value<'js>,
+    sets: &Value<'js>,
+    tags: Option<&Value<'js>>,
+) -> rquickjs::Result<bool> {
     must_run(ctx, host, "check()")?;
-    refuse_separator(ctx, "check", name)?;
-    let own = own_tags(ctx, tags)?;
-    if let Some(run) = &host.run {
-        let tags = host.tagging.check(&run.shared.interner, name, &own);
-        host.emit_one(builtin::CHECKS, f64::from(u8::from(passed)), tags);
+    let sets = sets
+        .as_object()
+        .ok_or_else(|| Exception::throw_type(ctx, "check() needs an object of checks"))?;
+    let own = match tags {
+        Some(tags) => own_tags(ctx, tags)?,
+        None => OwnTags::new(),
+    };
+    let mut all = true;
+    for entry in sets.props::<String, Value<'js>>() {
+        let (name, set) = entry?;
+        refuse_separator(ctx, "check", &name)?;
+        let result = match set.as_function() {
+            Some(function) => function.call((value.clone(),)),
+            None => Ok(set),
+        };
+        let passed = match &result {
+            Ok(result) => result.get::<Coerced<bool>>()?.0,
+            Err(_) => false,
+        };
+        if let Some(run) = &host.run {
+            let tags = host.tagging.check(&run.shared.interner, &name, &own);
+            host.emit_one(builtin::CHECKS, f64::from(u8::from(passed)), tags);
+        }
+        result?;
+        all &= passed;
     }
-    Ok(())
+    Ok(all)
 }
 
 /// Gives back the time of the beginning, which `leaveGroup` wants.
