@@ -32,6 +32,7 @@ pub(super) fn gauges(
                 at: state.started.elapsed(),
                 vu: 0,
                 iter: 0,
+                metadata: None,
                 value: sample::Value::One {
                     metric,
                     value: f64::from(value),

@@ -45,6 +45,8 @@ mod control;
 mod crypto;
 /// Executors: who runs how many iterations when, and how they stop.
 mod executors;
+/// Globals, console, `k6/execution`, `k6/metrics`, `k6/data`.
+mod globals;
 /// Pages: parsing, selections, elements, forms and links.
 mod html;
 /// The k6 API as scripts see it: modules, options, lifecycle, isolation of VUs.

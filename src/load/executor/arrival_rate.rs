@@ -192,6 +192,7 @@ impl Work {
             at: self.shift.crew.state().started.elapsed(),
             vu: 0,
             iter: 0,
+            metadata: None,
             value: sample::Value::One {
                 metric: builtin::DROPPED_ITERATIONS,
                 value: 1.0,

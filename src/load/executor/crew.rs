@@ -191,6 +191,7 @@ impl Crew {
             at: self.state.started.elapsed(),
             vu: 0,
             iter: 0,
+            metadata: None,
             value: sample::Value::One {
                 metric: builtin::DROPPED_ITERATIONS,
                 value: dropped as f64,

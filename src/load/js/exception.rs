@@ -4,6 +4,7 @@ use rquickjs::{Ctx, Error, Exception, Value};
 
 use super::error::{Location, ScriptError};
 use super::ffi::Places;
+use super::loader::is_own;
 use super::positions::place;
 
 /// Takes the pending exception, or words an error of the binding itself.
@@ -33,7 +34,7 @@ pub(crate) fn thrown(ctx: &Ctx<'_>, value: &Value<'_>) -> ScriptError {
     let message = exception.message().unwrap_or_default();
     let stack = exception.stack().unwrap_or_default();
     let stack = match ctx.userdata::<Places>() {
-        Some(places) => places.0.positions.restore(&stack).into_owned(),
+        Some(places) => of_the_script(&places.0.positions.restore(&stack)),
         None => stack,
     };
     if name == "SyntaxError"
@@ -47,6 +48,13 @@ pub(crate) fn thrown(ctx: &Ctx<'_>, value: &Value<'_>) -> ScriptError {
         _ => format!("{name}: {message}"),
     };
     ScriptError::Exception { message, stack }
+}
+
+/// The frames in the script's files: those of our own modules help nobody.
+fn of_the_script(stack: &str) -> String {
+    let theirs = |frame: &&str| place(frame).is_some_and(|(_, at, _)| !is_own(&at.file));
+    let frames: Vec<&str> = stack.lines().filter(theirs).collect();
+    frames.join("\n")
 }
 
 /// The place in the first frame.

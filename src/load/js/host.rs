@@ -2,6 +2,7 @@
 //! its samples go. Lives on one worker thread; nothing here is borrowed across a suspend.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -78,6 +79,8 @@ pub(crate) struct Host {
     pub(crate) events: Events,
     pub(crate) rejections: Rejections,
     pub(crate) tagging: Tagging,
+    /// `exec.vu.metrics.metadata`; `None` while there is none.
+    pub(crate) metadata: RefCell<Option<Arc<BTreeMap<String, String>>>>,
     pub(crate) position: Position,
     /// `exec.test.abort(reason)` was called here.
     pub(crate) aborted: RefCell<Option<String>>,
@@ -136,6 +139,7 @@ impl Host {
             events: Events::default(),
             rejections: Rejections::default(),
             tagging: Tagging::default(),
+            metadata: RefCell::default(),
             position: Position::default(),
             aborted: RefCell::new(None),
             loading_own: Cell::new(false),
@@ -180,8 +184,22 @@ impl Host {
                 at: run.shared.state.started.elapsed(),
                 vu: self.vu,
                 iter: self.position.iteration.get(),
+                metadata: self.metadata.borrow().clone(),
                 value,
             });
+        }
+    }
+
+    /// Changes `exec.vu.metrics.metadata`; `None` removes.
+    pub(crate) fn set_metadata(&self, name: String, value: Option<String>) {
+        let mut metadata = self.metadata.borrow_mut();
+        let all = Arc::make_mut(metadata.get_or_insert_default());
+        match value {
+            Some(value) => all.insert(name, value),
+            None => all.remove(&name),
+        };
+        if all.is_empty() {
+            *metadata = None;
         }
     }
 

@@ -390,7 +390,8 @@ pub(crate) fn namespace<'js>(ctx: &Ctx<'js>, name: &str) -> rquickjs::Result<Obj
 
 /// Whether a module is one of ours.
 pub(crate) fn is_own(name: &str) -> bool {
-    name == PRELUDE.0 || own_source(name).is_some()
+    // Stripped of its places, a frame of ours has no name.
+    name == "<null>" || name == PRELUDE.0 || own_source(name).is_some()
 }
 
 fn own_source(name: &str) -> Option<&'static str> {

@@ -71,10 +71,6 @@ impl Tagging {
         self.vu.borrow().get(name).cloned()
     }
 
-    pub(crate) fn vu_tag_names(&self) -> Vec<String> {
-        self.vu.borrow().keys().cloned().collect()
-    }
-
     pub(crate) fn set_vu_tag(&self, name: String, value: Option<String>) {
         let mut tags = self.vu.borrow_mut();
         match value {

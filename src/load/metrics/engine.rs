@@ -263,6 +263,7 @@ mod tests {
             at: Duration::ZERO,
             vu: 1,
             iter: 0,
+            metadata: None,
             value: Value::Http(Box::new(HttpSample {
                 timings: Timings {
                     waiting: Duration::from_millis(waiting_ms),
@@ -316,6 +317,7 @@ mod tests {
             at: Duration::ZERO,
             vu: 1,
             iter: 0,
+            metadata: None,
             value: Value::One {
                 metric: builtin::CHECKS,
                 value,

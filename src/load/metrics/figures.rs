@@ -164,6 +164,7 @@ mod tests {
             at: Duration::from_secs(at_seconds),
             vu: 1,
             iter: 0,
+            metadata: None,
             value: Value::Http(Box::new(sample)),
         }
     }

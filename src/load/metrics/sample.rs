@@ -1,5 +1,6 @@
 //! What leaves a VU: containers of samples, batched per worker thread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct Container {
     /// `iter` and `vu`, which k6 keeps as metadata; 0 and 0 outside VUs.
     pub vu: u32,
     pub iter: u64,
+    /// `exec.vu.metrics.metadata`, if the script has set any.
+    pub metadata: Option<Arc<BTreeMap<String, String>>>,
     pub value: Value,
 }
 

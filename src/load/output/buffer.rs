@@ -176,6 +176,7 @@ mod tests {
             at: Duration::ZERO,
             vu: 1,
             iter: 0,
+            metadata: None,
             value: Value::One {
                 metric: builtin::VUS,
                 value: 1.0,

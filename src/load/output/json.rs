@@ -277,6 +277,7 @@ mod tests {
             at: Duration::from_nanos(250_000_010),
             vu: 1,
             iter: 0,
+            metadata: None,
             value: Value::Http(Box::new(sample)),
         }];
         let thresholds =
@@ -304,6 +305,7 @@ mod tests {
             at: Duration::ZERO,
             vu: 0,
             iter: 0,
+            metadata: None,
             value: Value::One {
                 metric: builtin::VUS,
                 value,

@@ -20,9 +20,12 @@ impl Metadata {
         }
     }
 
-    /// Names and values, ascending; none outside of VUs.
-    pub(super) fn pairs(self, container: &Container) -> Vec<(&'static str, String)> {
-        let mut pairs = Vec::new();
+    /// Names and values, ascending; of `iter` and `vu` none outside of VUs.
+    pub(super) fn pairs(self, container: &Container) -> Vec<(&str, String)> {
+        let own = container.metadata.iter().flat_map(|all| all.iter());
+        let mut pairs: Vec<(&str, String)> = own
+            .map(|(name, value)| (name.as_str(), value.clone()))
+            .collect();
         if container.vu > 0 {
             if self.iter {
                 pairs.push(("iter", container.iter.to_string()));
@@ -30,6 +33,9 @@ impl Metadata {
             if self.vu {
                 pairs.push(("vu", container.vu.to_string()));
             }
+        }
+        if container.metadata.is_some() {
+            pairs.sort();
         }
         pairs
     }

@@ -110,6 +110,7 @@ impl Live {
                 text: match reason {
                     AbortReason::Signal => "the run was stopped by a signal".to_owned(),
                     AbortReason::Control => "the run was stopped by live control".to_owned(),
+                    AbortReason::Script(text) if text.is_empty() => "test aborted".to_owned(),
                     AbortReason::Script(text) => format!("test aborted: {text}"),
                     AbortReason::Threshold => {
                         "thresholds with abortOnFail have been crossed".to_owned()

@@ -203,6 +203,7 @@ mod tests {
             at: Duration::ZERO,
             vu: 1,
             iter: 0,
+            metadata: None,
             value: sample::Value::One {
                 metric,
                 value,

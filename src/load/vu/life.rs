@@ -111,6 +111,7 @@ fn run_work<'js>(script: &Script<'js>, activation: &Activation, seed: &mut Setup
         let run = host.run.as_ref().expect("VUs live within a run");
         let system = run.shared.settings.system_tags;
         host.tagging.begin(scenario.tags.clone(), "", system);
+        *host.metadata.borrow_mut() = None;
         host.position.iteration_in_scenario.set(0);
         if let Err(error) = set_environment(script, scenario) {
             return say(scenario, &ScriptError::Vm(error.to_string()));

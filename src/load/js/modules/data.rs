@@ -32,7 +32,7 @@ fn array<'js>(
     build: &Function<'js>,
 ) -> rquickjs::Result<usize> {
     if host.phase.get() != Phase::Init {
-        let text = "a SharedArray must be created in the init context";
+        let text = "new SharedArray must be called in the init context";
         return Err(Exception::throw_message(ctx, text));
     }
     if let Some(known) = host.library.array(name) {

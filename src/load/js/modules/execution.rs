@@ -21,27 +21,83 @@ pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::R
         rquickjs::Result::<()>::Err(interrupted(&ctx))
     })?;
     let vm = host.clone();
-    set(bridge, "markFailed", move |reason: String| {
-        vm.mark_failed(reason);
+    set(
+        bridge,
+        "markFailed",
+        move |ctx: Ctx<'js>, reason: String| {
+            if vm.running_side().is_none() {
+                let text = "execution.test.fail() called outside of VU context";
+                return Err(Exception::throw_message(&ctx, text));
+            }
+            let separator = if reason.is_empty() { "" } else { ": " };
+            tracing::error!("test marked as failed{separator}{reason}");
+            vm.mark_failed(reason);
+            Ok(())
+        },
+    )?;
+    let vm = host.clone();
+    set(bridge, "allow", move |ctx: Ctx<'js>, part: String| {
+        if part == "test" || vm.running_side().is_some() {
+            return Ok(());
+        }
+        Err(refused(&ctx, &part))
     })?;
+    install_tags(bridge, host)
+}
+
+/// What `exec.vu.metrics` shows and changes.
+fn install_tags<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
     let vm = host.clone();
     set(bridge, "vuTag", move |name: String| {
-        vm.tagging.vu_tag(&name)
+        let own = vm.tagging.vu_tag(&name);
+        own.or_else(|| vm.base_tags().get(&name).map(|value| value.to_string()))
     })?;
     let vm = host.clone();
-    set(bridge, "vuTagNames", move || vm.tagging.vu_tag_names())?;
+    set(bridge, "vuTagNames", move || {
+        let tags = vm.base_tags();
+        tags.iter()
+            .map(|(name, _)| name.to_string())
+            .collect::<Vec<String>>()
+    })?;
     let vm = host.clone();
     let set_tag = move |name: String, value: Opt<Option<String>>| {
         vm.tagging.set_vu_tag(name, value.0.flatten());
     };
-    set(bridge, "setVuTag", set_tag)
+    set(bridge, "setVuTag", set_tag)?;
+    let vm = host.clone();
+    set(bridge, "metadata", move |name: String| {
+        let metadata = vm.metadata.borrow();
+        let found = metadata.iter().flat_map(|all| all.iter());
+        found
+            .filter(|(known, _)| **known == name)
+            .map(|(_, value)| value.clone())
+            .next()
+    })?;
+    let vm = host.clone();
+    set(bridge, "metadataNames", move || {
+        let metadata = vm.metadata.borrow();
+        let all = metadata.iter().flat_map(|all| all.keys());
+        all.cloned().collect::<Vec<String>>()
+    })?;
+    let vm = host.clone();
+    set(
+        bridge,
+        "setMetadata",
+        move |name: String, value: Opt<Option<String>>| {
+            vm.set_metadata(name, value.0.flatten());
+        },
+    )
 }
 
 fn execution<'js>(ctx: &Ctx<'js>, host: &Host, key: &str) -> rquickjs::Result<Value<'js>> {
+    let (part, _) = key.split_once('.').unwrap_or((key, ""));
+    if host.running_side().is_none() {
+        return Err(refused(ctx, part));
+    }
     let position = &host.position;
     let number = |value: u64| (value as f64).into_js(ctx);
     match key {
-        "vu.id" => host.vu.into_js(ctx),
+        "vu.idInInstance" | "vu.idInTest" => host.vu.into_js(ctx),
         "vu.iterationInInstance" => number(position.iteration.get()),
         "vu.iterationInScenario" => number(position.iteration_in_scenario.get()),
         "instance.currentTestRunDuration" => (host.elapsed().as_secs_f64() * 1_000.0).into_js(ctx),
@@ -51,12 +107,12 @@ fn execution<'js>(ctx: &Ctx<'js>, host: &Host, key: &str) -> rquickjs::Result<Va
         "instance.vusInitialized" => number(host.counter(counters::initialized)),
         "test.options" => match host.running_side() {
             Some(run) => run.shared.options_json.to_string().into_js(ctx),
-            None => Err(refused(ctx, "test.options")),
+            None => Err(refused(ctx, part)),
         },
         _ => {
             let scenario = position.scenario.borrow();
             let Some(scenario) = &*scenario else {
-                return Err(refused(ctx, key));
+                return Err(refused(ctx, part));
             };
             of_scenario(ctx, host, scenario, key)
         }
@@ -107,7 +163,13 @@ fn progress(scenario: &ScenarioContext) -> f64 {
     share.min(1.0)
 }
 
-fn refused(ctx: &Ctx<'_>, key: &str) -> rquickjs::Error {
-    let text = format!("getting {key} outside of a running scenario is not supported");
-    Exception::throw_message(ctx, &text)
+/// What k6 says where there is no run, or no scenario (in `setup` and the like), to tell about.
+fn refused(ctx: &Ctx<'_>, part: &str) -> rquickjs::Error {
+    let text = match part {
+        "scenario" => "getting scenario information outside of the VU context is not supported",
+        "instance" => "getting instance information in the init context is not supported",
+        "test" => "getting test options in the init context is not supported",
+        _ => "getting VU information in the init context is not supported",
+    };
+    Exception::throw_message(ctx, text)
 }

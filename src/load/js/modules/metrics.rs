@@ -58,7 +58,6 @@ fn add<'js>(
     tags: &Value<'js>,
 ) -> rquickjs::Result<bool> {
     must_run(ctx, host, "Adding to a metric")?;
-    let own = own_tags(ctx, tags)?;
     let number = if value.is_null() || value.is_undefined() {
         f64::NAN
     } else {
@@ -67,20 +66,46 @@ fn add<'js>(
             .get::<Coerced<f64>>()
             .map_or(f64::NAN, |value| value.0)
     };
+    // Objects count once, as `true` does.
+    let number = if number == 0.0 && value.is_object() {
+        1.0
+    } else {
+        number
+    };
     let Some(run) = &host.run else {
         return Ok(false);
     };
     if number.is_nan() {
         let name = host.registry.get(metric).map(|metric| metric.name);
         let name = name.as_deref().unwrap_or_default();
-        let text = format!("the value given to the metric '{name}' is no number");
+        let shown = value.get::<Coerced<String>>();
+        let shown = limited(shown.map_or_else(|_| "[object]".to_owned(), |text| text.0));
+        let text = format!(
+            "'{shown}' is an invalid value for metric '{name}', a number or a boolean value is expected"
+        );
         if run.shared.settings.throw {
-            return Err(Exception::throw_type(ctx, &text));
+            return Err(Exception::throw_message(ctx, &text));
         }
         tracing::warn!("{text}");
         return Ok(false);
     }
+    let own = own_tags(ctx, tags)?;
     let tags = host.tagging.with(&run.shared.interner, &own);
     host.emit_one(metric, number, tags);
     Ok(true)
+}
+
+/// At most 100 characters, from both ends.
+fn limited(text: String) -> String {
+    const SHOWN_MAX: usize = 100;
+    let count = text.chars().count();
+    if count < SHOWN_MAX {
+        return text;
+    }
+    let head: String = text.chars().take(SHOWN_MAX / 2).collect();
+    let tail: String = text.chars().skip(count - SHOWN_MAX / 2).collect();
+    format!(
+        "{head}... omitting {} characters ...{tail}",
+        count - SHOWN_MAX
+    )
 }

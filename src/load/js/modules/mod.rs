@@ -51,6 +51,7 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("dchat:page", include_str!("html/page.js")),
     ("dchat:uri", include_str!("html/uri.js")),
     ("dchat:commonjs", include_str!("commonjs.js")),
+    ("dchat:inspect", include_str!("inspect.js")),
     ("k6/websockets", include_str!("websockets.js")),
     (
         "k6/experimental/websockets",
@@ -145,7 +146,7 @@ fn must_run(ctx: &Ctx<'_>, host: &Host, what: &str) -> rquickjs::Result<()> {
     Err(Exception::throw_message(ctx, &text))
 }
 
-/// Tags that a script gave: strings, numbers and booleans by name; `null` and `undefined` none.
+/// Tags that a script gave: strings, numbers and booleans by name.
 fn own_tags<'js>(ctx: &Ctx<'js>, tags: &Value<'js>) -> rquickjs::Result<OwnTags> {
     let Some(tags) = tags.as_object() else {
         return Ok(OwnTags::new());
@@ -156,8 +157,11 @@ fn own_tags<'js>(ctx: &Ctx<'js>, tags: &Value<'js>) -> rquickjs::Result<OwnTags>
         if value.is_string() || value.is_number() || value.is_bool() {
             let text: rquickjs::Coerced<String> = value.get()?;
             own.push((name, text.0));
-        } else if !value.is_null() && !value.is_undefined() {
-            let text = format!("the tag {name:?} must be a string, a number or a boolean");
+        } else {
+            let text = format!(
+                "invalid value for metric tag '{name}': only String, Boolean and Number types are \
+                 accepted as a metric tag values"
+            );
             return Err(Exception::throw_type(ctx, &text));
         }
     }

@@ -6,45 +6,13 @@ export const host = globalThis.__host;
 const callbacks = new Map();
 let nextId = 1;
 
-function inspect(value, depth, seen) {
-  switch (typeof value) {
-    case 'string':
-      return depth === 0 ? value : JSON.stringify(value);
-    case 'function':
-      return `[object Function]`;
-    case 'symbol':
-      return value.toString();
-    case 'bigint':
-      return `${value}n`;
-    case 'object':
-      break;
-    default:
-      return String(value);
-  }
-  if (value === null) return 'null';
-  if (value instanceof Error) return value.stack ? `${value}\n${value.stack}` : String(value);
-  if (value instanceof Date) return value.toISOString();
-  if (value instanceof RegExp) return String(value);
-  if (seen.includes(value)) return '[Circular]';
-  if (depth > 4) return Array.isArray(value) ? '[Array]' : '[Object]';
-  const inside = [...seen, value];
-  const show = (part) => inspect(part, depth + 1, inside);
-  if (Array.isArray(value)) return value.length === 0 ? '[]' : `[ ${Array.from(value, show).join(', ')} ]`;
-  if (value instanceof Map)
-    return `Map(${value.size}) { ${Array.from(value, ([k, v]) => `${show(k)} => ${show(v)}`).join(', ')} }`;
-  if (value instanceof Set) return `Set(${value.size}) { ${Array.from(value, show).join(', ')} }`;
-  const source = typeof value.toJSON === 'function' ? value.toJSON() : value;
-  if (source === null || typeof source !== 'object') return show(source);
-  const pairs = Object.keys(source).map(
-    (key) => `${/^[A-Za-z_$][\w$]*$/.test(key) ? key : JSON.stringify(key)}: ${show(source[key])}`,
-  );
-  return pairs.length === 0 ? '{}' : `{ ${pairs.join(', ')} }`;
-}
-
 const say =
   (level) =>
   (...parts) =>
-    host.log(level, parts.map((part) => inspect(part, 0, [])).join(' '));
+    host.log(
+      level,
+      parts.map((part) => (typeof part === 'string' ? part : host.load('dchat:inspect').show(part))).join(' '),
+    );
 globalThis.console = {
   log: say('info'),
   info: say('info'),
@@ -53,11 +21,26 @@ globalThis.console = {
   error: say('error'),
 };
 
+// What k6's engine has not: scripts look for these to decide what they have to bring themselves.
+for (const name of [
+  'queueMicrotask',
+  'SharedArrayBuffer',
+  'Atomics',
+  'WeakRef',
+  'FinalizationRegistry',
+  'DisposableStack',
+  'AsyncDisposableStack',
+  'SuppressedError',
+  'performance',
+])
+  delete globalThis[name];
+
 globalThis.require = (specifier) => host.load('dchat:commonjs').require(specifier);
 
 function timer(repeat) {
   return (callback, delay, ...args) => {
-    if (typeof callback !== 'function') throw new TypeError('a timer needs a function');
+    if (typeof callback !== 'function')
+      throw new TypeError(`${repeat ? 'setInterval' : 'setTimeout'}'s callback isn't a callable function`);
     const id = nextId++;
     const ms = Math.max(Number(delay) || 0, repeat ? 1 : 0);
     callbacks.set(id, { run: () => callback(...args), repeat: repeat ? ms : null });

@@ -375,6 +375,7 @@ mod tests {
             at: Duration::ZERO,
             vu: 1,
             iter: 0,
+            metadata: None,
             value: Value::Http(Box::new(sample)),
         }
     }
