@@ -6,6 +6,7 @@
 
 mod format;
 pub mod k6;
+mod redact;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ use tracing_subscriber::{Layer, fmt};
 
 use self::format::{Journal, Logfmt};
 use self::k6::Source;
+
+pub use self::redact::Redactor;
 
 /// How log lines look on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -99,6 +102,7 @@ pub fn start(config: &LogConfig) -> Result<Guard, Error> {
                     .with_writer(writer)
                     .event_format(Logfmt {
                         source: Source::Told,
+                        redactor: Redactor::default(),
                     })
                     .boxed(),
             };

@@ -28,6 +28,7 @@ use crate::load::js::{Remote, ScriptSource, VmSettings};
 use crate::load::options::Layer;
 use crate::load::output::results::{ReportTo, Reporter, ReporterConfig};
 use crate::load::output::{self, Output};
+use crate::load::secrets::Secrets;
 use crate::load::summary::json::Terminal;
 use crate::load::summary::text::Detail;
 use crate::load::{self, RunConfig, SummaryShape, SummaryWanted, builtin_scripts, exit};
@@ -43,7 +44,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let to = line.clone().to(&log.output);
     let _log =
         telemetry::k6::start(&log, move || to.clone()).map_err(|error| other(error.into()))?;
-    let begin = Begin::new(&args).map_err(other)?;
+    let mut begin = Begin::new(&args).map_err(other)?;
+    begin.source.secrets = secrets(&args, log.redactor).map_err(other)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // Aggregation and reporting; VUs have threads of their own.
         .worker_threads(1)
@@ -97,6 +99,16 @@ impl Begin {
             file,
         })
     }
+}
+
+/// What `--secret-source` names; every value that a script gets is kept out of the logs.
+fn secrets(args: &Args, redactor: telemetry::Redactor) -> anyhow::Result<Arc<Secrets>> {
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let told = move |secret: &str| redactor.add(secret);
+    let secrets = Secrets::new(&args.global.secret_source, &variables, told)?;
+    Ok(Arc::new(secrets))
 }
 
 async fn drive(args: Args, line: LiveLine, begin: Begin) -> anyhow::Result<u8> {

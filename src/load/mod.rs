@@ -18,6 +18,7 @@ pub mod output;
 mod process;
 pub mod run;
 pub mod schedule;
+pub mod secrets;
 pub mod state;
 pub mod summary;
 pub mod threshold;

@@ -1,5 +1,6 @@
 //! Line formats: k6's logfmt, JSON and raw lines, and text with syslog priorities for the journal.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use tracing::field::{Field, Visit};
@@ -9,20 +10,25 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use super::Redactor;
 use super::k6::Source;
 
 /// `time="2026-11-23T09:24:45Z" level=info msg="…" key=value source=console`.
 pub(super) struct Logfmt {
     pub(super) source: Source,
+    pub(super) redactor: Redactor,
 }
 
 /// `{"level":"info","msg":"…","source":"console","time":"2026-11-23T09:24:45Z"}`.
 pub(super) struct JsonLines {
     pub(super) source: Source,
+    pub(super) redactor: Redactor,
 }
 
 /// The message alone.
-pub(super) struct Raw;
+pub(super) struct Raw {
+    pub(super) redactor: Redactor,
+}
 
 /// `<6>message key=value`: sd-daemon(3) reads the priority, the journal adds time and unit.
 pub(super) struct Journal;
@@ -39,7 +45,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let (time, level) = (now()?, level(event));
-        let fields = Fields::of(event);
+        let fields = Fields::of(event, Some(&self.redactor));
         write!(out, "time=\"{time}\" level={level} msg=")?;
         write_value(&mut out, &fields.message, Quoting::Always)?;
         out.write_str(&fields.rest)?;
@@ -61,7 +67,7 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let fields = Fields::of(event);
+        let fields = Fields::of(event, Some(&self.redactor));
         let mut object = fields.named;
         object.insert("level".to_owned(), level(event).into());
         object.insert("msg".to_owned(), fields.message.into());
@@ -84,7 +90,7 @@ where
         mut out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        writeln!(out, "{}", Fields::of(event).message)
+        writeln!(out, "{}", Fields::of(event, Some(&self.redactor)).message)
     }
 }
 
@@ -137,7 +143,7 @@ where
             Level::INFO => 6,
             Level::DEBUG | Level::TRACE => 7,
         };
-        let fields = Fields::of(event);
+        let fields = Fields::of(event, None);
         // A line break would begin a journal entry of its own, without a priority.
         let message = fields.message.replace('\n', " | ");
         writeln!(out, "<{priority}>{message}{}", fields.rest)
@@ -146,20 +152,32 @@ where
 
 /// An event's message, and its other fields as ` key=value…`.
 #[derive(Default)]
-struct Fields {
+struct Fields<'a> {
+    redactor: Option<&'a Redactor>,
     message: String,
     rest: String,
     named: serde_json::Map<String, serde_json::Value>,
 }
 
-impl Fields {
-    fn of(event: &Event<'_>) -> Fields {
-        let mut fields = Fields::default();
+impl<'a> Fields<'a> {
+    fn of(event: &Event<'_>, redactor: Option<&'a Redactor>) -> Fields<'a> {
+        let mut fields = Fields {
+            redactor,
+            ..Fields::default()
+        };
         event.record(&mut fields);
         fields
     }
 
+    fn clean<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.redactor {
+            Some(redactor) => redactor.clean(text),
+            None => Cow::Borrowed(text),
+        }
+    }
+
     fn add(&mut self, name: &str, value: &str) {
+        let value = &*self.clean(value);
         self.named.insert(name.to_owned(), value.into());
         // Writing to a String cannot fail.
         let _ = write!(self.rest, " {name}=");
@@ -167,10 +185,11 @@ impl Fields {
     }
 }
 
-impl Visit for Fields {
+impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
-            self.message.push_str(value);
+            let value = self.clean(value).into_owned();
+            self.message.push_str(&value);
         } else {
             self.add(field.name(), value);
         }
@@ -178,7 +197,9 @@ impl Visit for Fields {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
-            let _ = write!(self.message, "{value:?}");
+            let value = format!("{value:?}");
+            let value = self.clean(&value).into_owned();
+            self.message.push_str(&value);
         } else {
             self.add(field.name(), &format!("{value:?}"));
         }

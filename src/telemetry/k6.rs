@@ -14,7 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
 use super::format::{JsonLines, Logfmt, Raw};
-use super::{Error, Guard};
+use super::{Error, Guard, Redactor};
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct RunLog {
     pub output: LogOutput,
     /// File of the script's console lines, which then go nowhere else.
     pub console: Option<PathBuf>,
+    /// What no line may show.
+    pub redactor: Redactor,
 }
 
 impl FromStr for LogOutput {
@@ -121,9 +123,9 @@ where
     let filter = super::filter(&log.filter)?;
     let main: Option<Lines> = match &log.output {
         LogOutput::Off => None,
-        LogOutput::Stderr | LogOutput::Stdout => Some(lines(log.format, Source::Told, to_terminal)),
+        LogOutput::Stderr | LogOutput::Stdout => Some(lines(log, Source::Told, to_terminal)),
         LogOutput::File { path, level } => {
-            let lines = lines(log.format, Source::Told, append(path, 0o600)?);
+            let lines = lines(log, Source::Told, append(path, 0o600)?);
             Some(match level {
                 Some(Level(level)) => lines.with_filter(*level).boxed(),
                 None => lines,
@@ -132,7 +134,7 @@ where
     };
     let console: Option<Lines> = match &log.console {
         Some(path) => {
-            let lines = lines(log.format, Source::Left, append(path, 0o644)?);
+            let lines = lines(log, Source::Left, append(path, 0o644)?);
             let only = FilterFn::new(|metadata| metadata.target() == "console");
             Some(lines.with_filter(only).boxed())
         }
@@ -164,15 +166,16 @@ pub(super) enum Source {
     Left,
 }
 
-fn lines<W>(format: LogFormat, source: Source, writer: W) -> Lines
+fn lines<W>(log: &RunLog, source: Source, writer: W) -> Lines
 where
     W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
 {
     let layer = fmt::layer().with_ansi(false).with_writer(writer);
-    match format {
-        LogFormat::Text => layer.event_format(Logfmt { source }).boxed(),
-        LogFormat::Json => layer.event_format(JsonLines { source }).boxed(),
-        LogFormat::Raw => layer.event_format(Raw).boxed(),
+    let redactor = log.redactor.clone();
+    match log.format {
+        LogFormat::Text => layer.event_format(Logfmt { source, redactor }).boxed(),
+        LogFormat::Json => layer.event_format(JsonLines { source, redactor }).boxed(),
+        LogFormat::Raw => layer.event_format(Raw { redactor }).boxed(),
     }
 }
 

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::go_bool;
 use crate::load::summary::text::Color;
+use crate::telemetry::Redactor;
 use crate::telemetry::k6::{LogFormat, LogOutput, RunLog};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -47,7 +48,7 @@ pub(crate) struct GlobalFlags {
     /// Log more
     #[arg(short, long, global = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", default_value = "false", value_parser = go_bool, value_name = "BOOL")]
     verbose: bool,
-    /// Where k6/secrets come from: file=PATH or mock=NAME=VALUE,…; repeatable
+    /// Where k6/secrets come from: file=PATH, mock=NAME=VALUE,… or url=urlTemplate=ADDRESS; repeatable
     #[arg(long, env = "K6_SECRET_SOURCE", global = true, value_name = "SOURCE")]
     pub(crate) secret_source: Vec<String>,
     /// Add profiling addresses to the REST API
@@ -73,6 +74,7 @@ impl GlobalFlags {
             },
             output: self.log_output.clone(),
             console,
+            redactor: Redactor::default(),
         }
     }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::positions::Positions;
 use super::program::ScriptSource;
 use super::remote::Remote;
+use crate::load::secrets::Secrets;
 
 /// Elements of a shared array as JSON.
 pub(crate) type Elements = Arc<Vec<Box<str>>>;
@@ -44,6 +45,7 @@ pub(crate) struct Library {
     pub(crate) env: Arc<BTreeMap<String, String>>,
     pub(crate) positions: Positions,
     pub(crate) remote: Remote,
+    pub(crate) secrets: Arc<Secrets>,
     /// The only place that files are read from, if there is one.
     bundle: Option<Arc<Bundle>>,
     sealed: AtomicBool,
@@ -67,6 +69,7 @@ impl Library {
             env,
             positions: Positions::default(),
             remote: source.remote,
+            secrets: source.secrets,
             bundle: source.bundle,
             sealed: AtomicBool::new(false),
             entry: Mutex::new(Some(source.text)),

@@ -14,6 +14,7 @@ use super::library::{Bundle, Library};
 use super::machine::{Machine, Script};
 use super::remote::Remote;
 use crate::load::metrics::Registry;
+use crate::load::secrets::Secrets;
 use crate::load::vu::coroutine::{Ended, Fiber, Suspender};
 
 /// A script's text and where it came from.
@@ -26,6 +27,8 @@ pub struct ScriptSource {
     pub bundle: Option<Arc<Bundle>>,
     /// Whether modules may be fetched from the net.
     pub remote: Remote,
+    /// What `k6/secrets` gives.
+    pub secrets: Arc<Secrets>,
 }
 
 impl ScriptSource {
@@ -36,6 +39,7 @@ impl ScriptSource {
             text: text.into(),
             bundle: None,
             remote: Remote::allowed(),
+            secrets: Arc::default(),
         }
     }
 }

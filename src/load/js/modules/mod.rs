@@ -13,6 +13,7 @@ pub(crate) mod http;
 mod k6;
 mod metrics;
 mod random;
+mod secrets;
 mod sockets;
 mod text;
 mod url;
@@ -59,6 +60,7 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ),
     ("k6/ws", include_str!("ws.js")),
     ("k6/timers", include_str!("timers.js")),
+    ("k6/secrets", include_str!("secrets.js")),
     ("dchat:text", include_str!("text.js")),
     ("dchat:crypto", include_str!("webcrypto/crypto.js")),
     #[cfg(feature = "webcrypto")]
@@ -83,6 +85,7 @@ const PARTS: &[(&str, Install)] = &[
     ("html", html::install),
     ("text", text::install),
     ("random", random::install),
+    ("secrets", secrets::install),
     #[cfg(feature = "webcrypto")]
     ("webcrypto", webcrypto::install),
     ("commonjs", commonjs::install),

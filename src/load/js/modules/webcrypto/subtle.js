@@ -117,7 +117,8 @@ function use(key, name, usage) {
 }
 
 /** Parameters of a cipher as Rust takes them. */
-function cipher(name, algorithm, handle, data, encrypt) {
+function cipher(name, algorithm, key, data, encrypt) {
+  const handle = use(key, name, encrypt ? 'encrypt' : 'decrypt');
   switch (name) {
     case 'AES-CBC':
       return host.aesCbc(handle, bytesOf(algorithm.iv, 'iv'), data, encrypt);
@@ -136,7 +137,7 @@ function cipher(name, algorithm, handle, data, encrypt) {
     }
     default: {
       const label = algorithm.label === undefined ? new ArrayBuffer(0) : bytesOf(algorithm.label, 'label');
-      return away((id) => host.rsaOaep(id, handle, label, data, encrypt));
+      return away((id) => host.rsaOaep(id, key.algorithm.hash.name, handle, label, data, encrypt));
     }
   }
 }
@@ -274,12 +275,12 @@ class SubtleCrypto {
 
   async encrypt(given, key, data) {
     const [name, algorithm] = normalize(given, 'encrypt');
-    return cipher(name, algorithm, use(key, name, 'encrypt'), bytesOf(data, 'data'), true);
+    return cipher(name, algorithm, key, bytesOf(data, 'data'), true);
   }
 
   async decrypt(given, key, data) {
     const [name, algorithm] = normalize(given, 'decrypt');
-    return cipher(name, algorithm, use(key, name, 'decrypt'), bytesOf(data, 'data'), false);
+    return cipher(name, algorithm, key, bytesOf(data, 'data'), false);
   }
 
   async sign(given, key, data) {
