@@ -47,6 +47,9 @@ mod crypto;
 mod executors;
 /// Globals, console, `k6/execution`, `k6/metrics`, `k6/data`.
 mod globals;
+/// `k6/net/grpc`: calls, streams, reflection, and how calls fail.
+#[cfg(feature = "grpc")]
+mod grpc;
 /// Pages: parsing, selections, elements, forms and links.
 mod html;
 /// The k6 API as scripts see it: modules, options, lifecycle, isolation of VUs.

@@ -10,6 +10,8 @@ mod decode;
 mod dns;
 mod exchange;
 mod failure;
+#[cfg(feature = "grpc")]
+pub(crate) mod grpc;
 mod http2;
 mod ocsp;
 mod tls;
@@ -270,10 +272,18 @@ impl Client {
         Ok((answer, connection))
     }
 
-    /// A connection of its own for a protocol over HTTP/2.
-    pub(crate) async fn dial_http2(&self, url: &Url) -> Result<Stream, Failure> {
+    /// A connection of its own for a protocol over HTTP/2; `tls`: instead of the run's settings.
+    #[cfg(feature = "grpc")]
+    pub(crate) async fn dial_http2(&self, url: &Url, tls: Option<Tls>) -> Result<Stream, Failure> {
         let mut timings = Timings::default();
-        let opened = Connection::open(url, Alpn::Http2, &self.0.network, &mut timings);
+        let own = &self.0.network;
+        let network = Network {
+            dns: own.dns.clone(),
+            tls: tls.map_or_else(|| own.tls.clone(), Rc::new),
+            meter: own.meter.clone(),
+            local_ip: own.local_ip,
+        };
+        let opened = Connection::open(url, Alpn::Http2, &network, &mut timings);
         Ok(opened.await?.into_stream().0)
     }
 

@@ -16,7 +16,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{
     CipherSuite, ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
@@ -53,6 +54,8 @@ pub(crate) struct Tls {
     network: Arc<Network>,
     /// Any certificate will do (`insecureSkipTLSVerify`).
     insecure: bool,
+    /// Trusted beside the machine's own, as PEM.
+    anchors: Vec<String>,
     base: OnceCell<Result<Base, Failure>>,
     /// The second part of the key is the host where certificates depend on it.
     configs: RefCell<HashMap<(Alpn, String), Arc<ClientConfig>>>,
@@ -71,8 +74,18 @@ impl Tls {
         Tls {
             network,
             insecure,
+            anchors: Vec::new(),
             base: OnceCell::new(),
             configs: RefCell::default(),
+        }
+    }
+
+    /// With more authorities to trust.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn with_anchors(self, pem: &[String]) -> Tls {
+        Tls {
+            anchors: pem.to_vec(),
+            ..self
         }
     }
 
@@ -123,7 +136,7 @@ impl Tls {
     fn config(&self, host: &str, alpn: Alpn) -> Result<Arc<ClientConfig>, Failure> {
         let base = self
             .base
-            .get_or_init(|| Base::new(&self.network, self.insecure));
+            .get_or_init(|| Base::new(&self.network, self.insecure, &self.anchors));
         let base = base.as_ref().map_err(Clone::clone)?;
         let by_host = base.certificates.depend_on_host();
         let key = (
@@ -160,9 +173,9 @@ impl Tls {
 }
 
 impl Base {
-    fn new(network: &Network, insecure: bool) -> Result<Base, Failure> {
+    fn new(network: &Network, insecure: bool, anchors: &[String]) -> Result<Base, Failure> {
         let provider = Arc::new(provider(network)?);
-        let roots = if insecure { None } else { Some(roots()) };
+        let roots = if insecure { None } else { Some(roots(anchors)) };
         Ok(Base {
             versions: versions(network)?,
             verifier: Arc::new(Verifier::new(roots, &provider)?),
@@ -210,8 +223,12 @@ fn no_common_version() -> Failure {
 }
 
 /// The machine's own trust anchors and, where it has none, Mozilla's.
-fn roots() -> RootCertStore {
+fn roots(anchors: &[String]) -> RootCertStore {
     let mut roots = RootCertStore::empty();
+    for pem in anchors {
+        let given = CertificateDer::pem_slice_iter(pem.as_bytes());
+        roots.add_parsable_certificates(given.flatten());
+    }
     let native = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(native.certs);
     if roots.is_empty() {

@@ -56,6 +56,9 @@ pub(crate) struct Library {
     bridges: Mutex<HashMap<String, Arc<[u8]>>>,
     files: Mutex<HashMap<PathBuf, Arc<[u8]>>>,
     arrays: Mutex<HashMap<String, Elements>>,
+    /// Services of gRPC clients, by what was loaded.
+    #[cfg(feature = "grpc")]
+    schemas: Mutex<HashMap<String, Arc<super::modules::Schema>>>,
 }
 
 impl Library {
@@ -77,6 +80,8 @@ impl Library {
             bridges: Mutex::default(),
             files: Mutex::default(),
             arrays: Mutex::default(),
+            #[cfg(feature = "grpc")]
+            schemas: Mutex::default(),
         }
     }
 
@@ -164,6 +169,16 @@ impl Library {
             .collect();
         all.sort();
         all
+    }
+
+    #[cfg(feature = "grpc")]
+    pub(crate) fn schema(&self, key: &str) -> Option<Arc<super::modules::Schema>> {
+        lock(&self.schemas).get(key).cloned()
+    }
+
+    #[cfg(feature = "grpc")]
+    pub(crate) fn add_schema(&self, key: String, schema: Arc<super::modules::Schema>) {
+        lock(&self.schemas).insert(key, schema);
     }
 
     pub(crate) fn array(&self, name: &str) -> Option<Elements> {

@@ -89,7 +89,7 @@ fn open<'js>(
 }
 
 /// Relative paths start from the file whose top level runs, as in k6.
-fn directory(ctx: &Ctx<'_>, host: &Host) -> PathBuf {
+pub(super) fn directory(ctx: &Ctx<'_>, host: &Host) -> PathBuf {
     let requiring = host.requiring.borrow().last().cloned();
     let file = requiring
         .or_else(|| callers(ctx).last())

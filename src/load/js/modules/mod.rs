@@ -8,6 +8,8 @@ mod crypto;
 mod data;
 mod encoding;
 mod execution;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod html;
 pub(crate) mod http;
 mod k6;
@@ -19,6 +21,9 @@ mod text;
 mod url;
 #[cfg(feature = "webcrypto")]
 mod webcrypto;
+
+#[cfg(feature = "grpc")]
+pub(crate) use grpc::Schema;
 
 use std::rc::Rc;
 
@@ -59,6 +64,8 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
         include_str!("websockets_experimental.js"),
     ),
     ("k6/ws", include_str!("ws.js")),
+    #[cfg(feature = "grpc")]
+    ("k6/net/grpc", include_str!("grpc.js")),
     ("k6/timers", include_str!("timers.js")),
     ("k6/secrets", include_str!("secrets.js")),
     ("dchat:text", include_str!("text.js")),
@@ -90,6 +97,8 @@ const PARTS: &[(&str, Install)] = &[
     ("webcrypto", webcrypto::install),
     ("commonjs", commonjs::install),
     ("sockets", sockets::install),
+    #[cfg(feature = "grpc")]
+    ("grpc", grpc::install),
     ("url", url::install),
 ];
 
