@@ -1,5 +1,9 @@
 //! `dchat inspect`: what a script's options are and what they need.
 
+mod compat;
+mod imports;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::Value;
@@ -8,17 +12,25 @@ use super::exit::Exit;
 use super::flags::{GlobalFlags, RuntimeFlags, SystemEnvironment};
 use super::run::Manner;
 use super::{Coded, say, script};
+use crate::load;
 use crate::load::inspect::{Loaded, Plan};
-use crate::load::js::VmSettings;
+use crate::load::js::{Remote, VmSettings};
 use crate::load::options::{Layer, Sources, duration};
 use crate::telemetry::k6;
 
 /// Show a script's options as JSON
 #[derive(Debug, clap::Args)]
+#[command(args_override_self = true)]
 pub struct Args {
     /// Script file, .tar archive or '-' for stdin
-    #[arg(value_name = "SCRIPT")]
-    pub(crate) script: String,
+    #[arg(value_name = "SCRIPT", required_unless_present = "compat")]
+    pub(crate) script: Option<String>,
+    /// Instead say for each script, also those in directories, what dchat does not support
+    #[arg(long, value_name = "PATH", num_args = 1.., conflicts_with = "script")]
+    pub(crate) compat: Vec<PathBuf>,
+    /// Fetch no modules from the net
+    #[arg(long)]
+    pub(crate) no_remote: bool,
     #[command(flatten)]
     pub(crate) wanted: InspectFlags,
     #[command(flatten)]
@@ -40,8 +52,21 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let failed = |error: anyhow::Error| Coded::wrap(Exit::LoadUsage, error);
     let log = args.global.log(None);
     let _log = k6::start(&log, std::io::stderr).map_err(|error| failed(error.into()))?;
-    let found = script::find(Some(&args.script), args.runtime.test_type, args.manner);
-    let found = found.map_err(failed)?;
+    let remote = match args.no_remote {
+        true => Remote::Forbidden,
+        false => Remote::allowed(),
+    };
+    if !args.compat.is_empty() {
+        let env = args.runtime.environment(SystemEnvironment::Included);
+        let all = compat::run(&args.compat, &env, &remote).map_err(failed)?;
+        return Ok(match all {
+            true => Exit::Ok.into(),
+            false => ExitCode::from(load::exit::Exit::ScriptException as u8),
+        });
+    }
+    let found = script::find(args.script.as_deref(), args.runtime.test_type, args.manner);
+    let mut found = found.map_err(failed)?;
+    found.source.remote = remote;
     let mut env = found.env;
     env.extend(args.runtime.environment(SystemEnvironment::Left));
     let file = args.global.config_file();

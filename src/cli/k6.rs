@@ -124,7 +124,9 @@ fn dispatch(k6: K6) -> anyhow::Result<ExitCode> {
             manner: Manner::K6,
         }),
         Command::Inspect(args) => inspect::run(inspect::Args {
-            script: args.script,
+            script: Some(args.script),
+            compat: Vec::new(),
+            no_remote: false,
             wanted: args.wanted,
             runtime: args.runtime,
             global,

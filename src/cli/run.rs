@@ -39,7 +39,7 @@ const DASHBOARD: &str = "web-dashboard";
 
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let other = |error: anyhow::Error| Coded::wrap(Exit::LoadUsage, error);
-    let line = LiveLine::new();
+    let line = LiveLine::new(args.progress());
     let log = args.global.log(args.run.console_output.clone());
     let to = line.clone().to(&log.output);
     let _log =

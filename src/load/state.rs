@@ -3,14 +3,15 @@
 //! Written by VUs and executors on every thread with relaxed atomics, read by `k6/execution`, by
 //! the progress line and by the built-in `vus` metrics.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
 use super::control::Control;
 use super::exceptions::Exceptions;
+use super::vu::pool::ScenarioContext;
 
 /// Why a run ended before its time. The first one wins; later ones are only logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,7 @@ pub struct RunState {
     /// Pause, setup data and the knobs of running scenarios.
     pub control: Control,
     abort: OnceLock<AbortReason>,
+    scenarios: Mutex<Vec<Arc<ScenarioContext>>>,
 }
 
 impl RunState {
@@ -70,6 +72,7 @@ impl RunState {
             cancelled: CancellationToken::new(),
             control: Control::new(),
             abort: OnceLock::new(),
+            scenarios: Mutex::default(),
         }
     }
 
@@ -78,6 +81,17 @@ impl RunState {
         let first = self.abort.set(reason).is_ok();
         self.cancelled.cancel();
         first
+    }
+
+    /// A scenario has reached its start time.
+    pub fn scenario_begins(&self, scenario: Arc<ScenarioContext>) {
+        lock(&self.scenarios).push(scenario);
+    }
+
+    /// The scenario of this name, if it has begun; it stays known after its end.
+    pub fn scenario(&self, name: &str) -> Option<Arc<ScenarioContext>> {
+        let scenarios = lock(&self.scenarios);
+        scenarios.iter().find(|known| &*known.name == name).cloned()
     }
 
     /// The first reason to stop early, if there was any.
@@ -90,4 +104,10 @@ impl Default for RunState {
     fn default() -> RunState {
         RunState::new()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
 }

@@ -352,3 +352,66 @@ fn new_writes_templates_that_run() {
         .expect(255);
     assert!(!bench.path().join("other.js").exists());
 }
+
+#[test]
+fn compat_names_for_each_script_what_is_not_supported() {
+    let bench = Bench::with(&[
+        ("a/good.js", ONE),
+        ("a/lib.js", "export function help() {}"),
+        (
+            "a/bad.ts",
+            "import b from 'k6/browser'; import 'k6/x/sql'; export default () => {};",
+        ),
+        (
+            "wrong.js",
+            "export const options = { vus: 'a', rps: 'b' }; export default () => {};",
+        ),
+        ("a/node_modules/x.js", "("),
+    ]);
+    let out = bench
+        .dchat("inspect --compat a wrong.js")
+        .run()
+        .expect(107)
+        .stdout;
+    for part in [
+        "a/good.js: supported",
+        "a/lib.js: no test",
+        "a/bad.ts: not supported",
+        "k6/browser",
+        "k6/x/sql",
+        "'vus' must be",
+        "'rps' must be",
+        "4 files: 1 supported, 2 not, 1 without a test",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    bench.dchat("inspect --compat a/good.js").run().expect(0);
+    bench.dchat("inspect --compat nowhere.js").run().expect(107);
+    bench.dchat("inspect").run().expect(255);
+}
+
+#[test]
+fn progress_tells_of_every_scenario() {
+    let script = "import { sleep } from 'k6'; export const options = { scenarios: {\
+                  first: { executor: 'shared-iterations', vus: 2, iterations: 4 },\
+                  later: { executor: 'constant-vus', startTime: '1s', duration: '1s' } } };\
+                  export default function () { sleep(0.1) }";
+    let bench = Bench::with(&[("s.js", script)]);
+    let out = bench.k6("run s.js").run().expect(0).stdout;
+    for part in [
+        "execution: local",
+        "scenarios: (100.00%) 2 scenarios, 3 max VUs, 10m30s max duration",
+        "* first: 4 iterations shared among 2 VUs (maxDuration: 10m0s, gracefulStop: 30s)",
+        "* later: 1 looping VUs for 1s (startTime: 1s, gracefulStop: 30s)",
+        "0/3 VUs, ",
+        "first ✓ [ 100% ] 0 VUs",
+        "4/4 shared iters",
+        "later ✓ [ 100% ] 0 VUs  1s",
+    ] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
+    let own = bench.dchat("run --report-to none s.js").run().expect(0);
+    assert!(own.stderr.contains("later ✓") && !own.stdout.contains("later ✓"));
+    let quiet = bench.k6("run -q s.js").run().expect(0);
+    assert!(!quiet.stdout.contains("running (") && !quiet.stdout.contains("execution:"));
+}

@@ -1,6 +1,5 @@
 //! The flags of `dchat run`: k6's, and our own.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -160,13 +159,7 @@ impl Args {
     }
 
     pub(super) fn progress(&self) -> Progress {
-        if self.global.quiet {
-            Progress::Off
-        } else if io::stderr().is_terminal() {
-            Progress::Line
-        } else {
-            Progress::Plain
-        }
+        Progress::of(self.manner, self.global.quiet)
     }
 }
 

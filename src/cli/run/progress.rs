@@ -1,27 +1,80 @@
-//! How far a run is, on stderr: a live line on a terminal, else a line every 10 s.
+//! How far a run is: bars on a terminal, else plain lines now and then.
+//!
+//! dchat shows it on stderr, so that stdout holds the summary alone; as k6 it goes to stdout,
+//! where k6's users and their tools look for it.
 
-use std::io::{self, Write};
-use std::sync::atomic::Ordering;
+mod describe;
+mod scenario;
+
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use self::scenario::{Standing, standing};
+use super::flags::Manner;
 use crate::load::Begun;
-use crate::load::options::Scenario;
 use crate::telemetry::k6::LogOutput;
 
-/// How often the live line is redrawn.
-const LINE_PERIOD: Duration = Duration::from_millis(250);
-/// How often a plain line is written.
+/// How often bars are redrawn.
+const BARS_PERIOD: Duration = Duration::from_millis(250);
+/// How often plain lines are written.
 const PLAIN_PERIOD: Duration = Duration::from_secs(10);
+/// The same as k6.
+const PLAIN_PERIOD_K6: Duration = Duration::from_secs(1);
+/// Longest name of a scenario before its bar.
+const NAME_CHARS_MAX: usize = 30;
+const BAR_STEPS: u64 = 10_000;
+
+/// What is shown, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    kind: Kind,
+    manner: Manner,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+enum Kind {
     Off,
-    Line,
+    Bars,
     Plain,
+}
+
+impl Progress {
+    /// Nothing where quiet, bars where the place is a terminal.
+    pub(super) fn of(manner: Manner, quiet: bool) -> Progress {
+        let terminal = match manner {
+            Manner::Dchat => io::stderr().is_terminal(),
+            Manner::K6 => io::stdout().is_terminal(),
+        };
+        let kind = match (quiet, terminal) {
+            (true, _) => Kind::Off,
+            (false, true) => Kind::Bars,
+            (false, false) => Kind::Plain,
+        };
+        Progress { kind, manner }
+    }
+
+    /// A closed stream is no reason to end a run.
+    fn write(self, text: &str) {
+        let _ = match self.manner {
+            Manner::Dchat => write!(io::stderr().lock(), "{text}"),
+            Manner::K6 => {
+                let mut out = io::stdout().lock();
+                write!(out, "{text}").and_then(|()| out.flush())
+            }
+        };
+    }
+
+    fn period(self) -> Duration {
+        match (self.kind, self.manner) {
+            (Kind::Bars, _) => BARS_PERIOD,
+            (_, Manner::Dchat) => PLAIN_PERIOD,
+            (_, Manner::K6) => PLAIN_PERIOD_K6,
+        }
+    }
 }
 
 /// The terminal's last lines, which log lines must take away before they are written.
@@ -32,9 +85,13 @@ pub(super) struct LiveLine {
 }
 
 impl LiveLine {
-    pub(super) fn new() -> LiveLine {
+    pub(super) fn new(progress: Progress) -> LiveLine {
+        let target = match progress.manner {
+            Manner::Dchat => ProgressDrawTarget::stderr(),
+            Manner::K6 => ProgressDrawTarget::stdout(),
+        };
         LiveLine {
-            bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            bars: MultiProgress::with_draw_target(target),
             to_stdout: false,
         }
     }
@@ -95,7 +152,7 @@ pub(super) fn display(
 }
 
 impl Display {
-    /// Ends the display and removes the live line.
+    /// Ends the display and removes its bars.
     pub(super) async fn finish(self) {
         let _ = self.end.send(());
         let _ = self.task.await;
@@ -109,186 +166,105 @@ async fn show(
     run: Begun,
     mut ended: oneshot::Receiver<()>,
 ) {
-    let period = match progress {
-        Progress::Off => return,
-        Progress::Line => LINE_PERIOD,
-        Progress::Plain => PLAIN_PERIOD,
-    };
-    // A run that fails in setup fails within this time, and then its error stands alone.
-    tokio::select! {
-        _ = &mut ended => return,
-        () = tokio::time::sleep(LINE_PERIOD) => {}
+    if progress.kind == Kind::Off {
+        return;
     }
-    write_lines(&header(script, &run));
-    let bar = (progress == Progress::Line).then(|| line.bars.add(bar_of(&run)));
+    if progress.manner == Manner::Dchat {
+        // A run that fails in setup fails within this time, and then its error stands alone.
+        tokio::select! {
+            _ = &mut ended => return,
+            () = tokio::time::sleep(BARS_PERIOD) => {}
+        }
+    }
+    progress.write(&describe::header(script, &run));
+    let bars = (progress.kind == Kind::Bars).then(|| Bars::new(&line.bars, &run));
     loop {
         tokio::select! {
             _ = &mut ended => break,
-            () = tokio::time::sleep(period) => {}
+            () = tokio::time::sleep(progress.period()) => {}
         }
-        match &bar {
-            Some(bar) => {
-                bar.set_message(short(&run));
-                bar.set_position(run.state.started.elapsed().as_millis() as u64);
-            }
-            None => write_lines(&status(&run)),
+        match &bars {
+            Some(bars) => bars.update(&run),
+            None => progress.write(&plain(&run)),
         }
     }
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
+    if let Some(bars) = bars {
+        bars.clear();
     }
-    write_lines(&status(&run));
+    progress.write(&plain(&run));
 }
 
-fn bar_of(run: &Begun) -> ProgressBar {
-    let length = run.regular.as_millis().max(1) as u64;
-    let bar = ProgressBar::new(length);
-    let style = ProgressStyle::with_template("[{bar:20}] {percent:>3}% {wide_msg}")
-        .expect("the template is a constant")
-        .progress_chars("=> ");
-    bar.set_style(style);
-    bar
+/// One bar a scenario below a line about all of them.
+struct Bars {
+    all: ProgressBar,
+    scenarios: Vec<ProgressBar>,
 }
 
-fn header(script: &str, run: &Begun) -> String {
-    let outputs = match run.outputs.as_slice() {
-        [] => "-".to_owned(),
-        outputs => outputs.join(", "),
-    };
-    let mut text = format!("  script: {script}\n  output: {outputs}\n");
-    let (count, vus) = (run.options.scenarios.len(), run.vus_max);
-    let noun = if count == 1 { "scenario" } else { "scenarios" };
-    text.push_str(&format!(
-        "  {count} {noun}, {vus} max VUs, {} max duration (incl. graceful stop):\n",
-        clock(run.longest)
-    ));
+impl Bars {
+    fn new(bars: &MultiProgress, run: &Begun) -> Bars {
+        let style = |template| {
+            ProgressStyle::with_template(template)
+                .expect("the template is a constant")
+                .progress_chars("=>-")
+        };
+        let all = bars.add(ProgressBar::new(BAR_STEPS));
+        all.set_style(style("{wide_msg}"));
+        let scenarios = run.options.scenarios.iter().map(|_| {
+            let bar = bars.add(ProgressBar::new(BAR_STEPS));
+            bar.set_style(style("{prefix} [{bar:30}] {wide_msg}"));
+            bar
+        });
+        Bars {
+            all,
+            scenarios: scenarios.collect(),
+        }
+    }
+
+    fn update(&self, run: &Begun) {
+        self.all.set_message(describe::status(run));
+        let width = name_width(run);
+        for (bar, scenario) in self.scenarios.iter().zip(&run.options.scenarios) {
+            let standing = standing(scenario, run);
+            bar.set_prefix(prefix(&scenario.name, &standing, width));
+            bar.set_position((standing.share * BAR_STEPS as f64) as u64);
+            bar.set_message(standing.right);
+        }
+    }
+
+    fn clear(&self) {
+        self.scenarios
+            .iter()
+            .for_each(ProgressBar::finish_and_clear);
+        self.all.finish_and_clear();
+    }
+}
+
+/// A line about the run and one for each scenario, as k6 writes them where there is no terminal.
+fn plain(run: &Begun) -> String {
+    let mut text = format!("\n{}\n", describe::status(run));
+    let width = name_width(run);
     for scenario in &run.options.scenarios {
-        text.push_str(&format!("    * {}\n", describe(scenario)));
+        let standing = standing(scenario, run);
+        text.push_str(&format!(
+            "{} [ {:>3.0}% ] {}\n",
+            prefix(&scenario.name, &standing, width),
+            standing.share * 100.0,
+            standing.right
+        ));
     }
     text
 }
 
-fn describe(scenario: &Scenario) -> String {
-    use crate::load::options::Executor;
-    use crate::load::options::duration::format;
-    let what = match &scenario.executor {
-        Executor::SharedIterations {
-            vus,
-            iterations,
-            max_duration,
-        } => format!(
-            "{iterations} iterations shared among {vus} VUs (maxDuration: {}",
-            format(*max_duration)
-        ),
-        Executor::PerVuIterations {
-            vus,
-            iterations,
-            max_duration,
-        } => format!(
-            "{iterations} iterations for each of {vus} VUs (maxDuration: {}",
-            format(*max_duration)
-        ),
-        Executor::ConstantVus { vus, duration } => {
-            format!("{vus} looping VUs for {} (", format(*duration))
-        }
-        Executor::RampingVus { stages, .. } => format!(
-            "up to {} looping VUs for {} over {} stages (",
-            stages.iter().map(|s| s.target).max().unwrap_or_default(),
-            format(scenario.executor.regular_duration()),
-            stages.len()
-        ),
-        Executor::ConstantArrivalRate {
-            rate,
-            time_unit,
-            duration,
-            pre_allocated_vus,
-            max_vus,
-        } => format!(
-            "{:.2} iterations/s for {} ({}",
-            *rate as f64 / time_unit.as_secs_f64(),
-            format(*duration),
-            vus_range(*pre_allocated_vus, *max_vus)
-        ),
-        Executor::RampingArrivalRate {
-            start_rate,
-            time_unit,
-            stages,
-            pre_allocated_vus,
-            max_vus,
-        } => {
-            let targets = stages.iter().map(|stage| u64::from(stage.target));
-            let most = targets.max().unwrap_or_default().max(*start_rate);
-            format!(
-                "up to {:.2} iterations/s for {} over {} stages ({}",
-                most as f64 / time_unit.as_secs_f64(),
-                format(scenario.executor.regular_duration()),
-                stages.len(),
-                vus_range(*pre_allocated_vus, *max_vus)
-            )
-        }
+fn name_width(run: &Begun) -> usize {
+    let names = run.options.scenarios.iter().map(|s| s.name.len());
+    names.max().unwrap_or_default().min(NAME_CHARS_MAX)
+}
+
+/// Name and sign, at one width. Names of scenarios are ASCII.
+fn prefix(name: &str, standing: &Standing, width: usize) -> String {
+    let name = match name.get(..NAME_CHARS_MAX) {
+        Some(_) if name.len() > NAME_CHARS_MAX => format!("{}...", &name[..NAME_CHARS_MAX - 3]),
+        _ => name.to_owned(),
     };
-    let comma = if what.ends_with('(') { "" } else { ", " };
-    let mut text = format!(
-        "{}: {what}{comma}gracefulStop: {}",
-        scenario.name,
-        format(scenario.graceful_stop)
-    );
-    if !scenario.start_time.is_zero() {
-        text.push_str(&format!(", startTime: {}", format(scenario.start_time)));
-    }
-    if scenario.exec != "default" {
-        text.push_str(&format!(", exec: {}", scenario.exec));
-    }
-    text.push(')');
-    text
-}
-
-fn vus_range(pre_allocated: u32, max: u32) -> String {
-    if max > pre_allocated {
-        format!("maxVUs: {pre_allocated}-{max}")
-    } else {
-        format!("maxVUs: {pre_allocated}")
-    }
-}
-
-/// k6's line: time, VUs, iterations.
-fn status(run: &Begun) -> String {
-    let state = &run.state;
-    format!(
-        "running ({}/{}), {}/{} VUs, {} complete and {} interrupted iterations",
-        clock(state.started.elapsed()),
-        clock(run.regular),
-        state.vus_active.load(Ordering::Relaxed),
-        run.vus_max,
-        state.iterations_completed.load(Ordering::Relaxed),
-        state.iterations_interrupted.load(Ordering::Relaxed),
-    )
-}
-
-/// The same for a narrow terminal.
-fn short(run: &Begun) -> String {
-    let state = &run.state;
-    format!(
-        "{}/{}  {}/{} VUs  {} iterations",
-        clock(state.started.elapsed()),
-        clock(run.regular),
-        state.vus_active.load(Ordering::Relaxed),
-        run.vus_max,
-        state.iterations_completed.load(Ordering::Relaxed),
-    )
-}
-
-/// `07m00.0s`.
-fn clock(time: Duration) -> String {
-    let seconds = time.as_secs_f64();
-    let minutes = (seconds / 60.0).floor();
-    format!(
-        "{minutes:02}m{:04.1}s",
-        ((seconds - minutes * 60.0) * 10.0).floor() / 10.0
-    )
-}
-
-/// A closed stderr is no reason to end a run.
-fn write_lines(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{}", text.trim_end_matches('\n'));
+    format!("{name:<width$} {}", standing.sign)
 }

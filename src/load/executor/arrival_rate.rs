@@ -230,7 +230,7 @@ impl Work {
     }
 
     fn join(&mut self, vu: VuId) {
-        self.shift.crew.count_active(1);
+        self.shift.crew.count_active(&self.shift.context);
         let source = Arc::new(Once {
             wanted: AtomicBool::new(false),
             roster: self.roster.clone(),
@@ -255,13 +255,14 @@ impl Work {
         let mut tasks = JoinSet::new();
         for (vu, hand) in self.hands.drain() {
             let (crew, hard_end) = (self.shift.crew.clone(), self.shift.hard_end);
+            let context = self.shift.context.clone();
             let Some(mut running) = hand.running else {
-                crew.give_back(vu);
+                crew.give_back(vu, &context);
                 continue;
             };
             tasks.spawn(async move {
                 crew.finish(&mut *running, hard_end).await;
-                crew.give_back(vu);
+                crew.give_back(vu, &context);
             });
         }
         while let Some(ended) = tasks.join_next().await {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::load::metrics::{Container, SampleBatch, TagSet, builtin, sample};
 use crate::load::state::RunState;
-use crate::load::vu::pool::{Activation, Running, VuId, VuPool};
+use crate::load::vu::pool::{Activation, Running, ScenarioContext, VuId, VuPool};
 
 /// Sets VUs to work; the pool, or a stand-in in tests.
 pub trait Vus: Send + Sync {
@@ -140,7 +140,8 @@ impl Crew {
     }
 
     /// Makes a taken VU free again.
-    pub(super) fn give_back(&self, vu: VuId) {
+    pub(super) fn give_back(&self, vu: VuId, scenario: &ScenarioContext) {
+        scenario.vus_active.fetch_sub(1, Ordering::Relaxed);
         self.state.vus_active.fetch_sub(1, Ordering::Relaxed);
         self.put(vu);
     }
@@ -155,13 +156,14 @@ impl Crew {
 
     /// Sets a taken VU to work.
     pub(super) fn activate(&self, vu: VuId, activation: Activation) -> Box<dyn RunningVu> {
-        self.count_active(1);
+        self.count_active(&activation.scenario);
         self.vus.activate(vu, activation)
     }
 
-    /// VUs that were taken count as active.
-    pub(super) fn count_active(&self, vus: u32) {
-        self.state.vus_active.fetch_add(vus, Ordering::Relaxed);
+    /// A VU that was taken counts as active.
+    pub(super) fn count_active(&self, scenario: &ScenarioContext) {
+        scenario.vus_active.fetch_add(1, Ordering::Relaxed);
+        self.state.vus_active.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Sets a VU to work that counts as active already.

@@ -241,7 +241,8 @@ impl Slot {
 
     fn vacate(&mut self) {
         if let Some((vu, _)) = self.working.take() {
-            self.ramp.shift.crew.give_back(vu);
+            let shift = &self.ramp.shift;
+            shift.crew.give_back(vu, &shift.context);
         }
     }
 }

@@ -14,7 +14,7 @@ mod shared_iterations;
 mod tests;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -57,11 +57,11 @@ impl Shift {
                 break;
             };
             let (crew, activation) = (self.crew.clone(), self.activation(source));
-            let hard_end = self.hard_end;
+            let (hard_end, context) = (self.hard_end, self.context.clone());
             let mut running = crew.activate(vu, activation);
             tasks.spawn(async move {
                 crew.finish(&mut *running, hard_end).await;
-                crew.give_back(vu);
+                crew.give_back(vu, &context);
             });
         }
         while let Some(ended) = tasks.join_next().await {
@@ -100,12 +100,16 @@ pub async fn run(
         duration: Some(regular),
         iterations: executor.total_iterations(),
         iterations_started: AtomicU64::new(0),
+        vus_active: AtomicU32::new(0),
+        ended: AtomicBool::new(false),
         stripe: share.stripe.clone(),
         setup_data,
     };
+    let context = Arc::new(context);
+    crew.state().scenario_begins(context.clone());
     let shift = Arc::new(Shift {
         crew,
-        context: Arc::new(context),
+        context,
         regular_end: started + regular,
         hard_end: started + regular + scenario.graceful_stop,
     });
@@ -160,4 +164,5 @@ pub async fn run(
         .crew
         .report_dropped(dropped, &shift.context.tags)
         .await;
+    shift.context.ended.store(true, Ordering::Relaxed);
 }

@@ -26,3 +26,9 @@ pub use error::{Location, ScriptError};
 pub use library::Bundle;
 pub use program::{Program, ScriptSource, VmSettings};
 pub use remote::Remote;
+
+/// Why a module of k6's own cannot be imported here; `None` where it can, and for any other name.
+pub fn missing_module(name: &str) -> Option<String> {
+    let own = name == "k6" || name.starts_with("k6/");
+    own.then(|| loader::resolve("/", name).err()).flatten()
+}

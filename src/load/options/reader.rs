@@ -1,6 +1,6 @@
 //! Reads typed values out of an options object and collects everything that is wrong with it.
 //!
-//! `null` counts as absent. Numbers may be strings (`vus: __ENV.VUS` is in many scripts).
+//! Keys may be in any case, as in k6, whose JSON library does not look at it. `null` counts as absent. Numbers may be strings (`vus: __ENV.VUS` is in many scripts).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -48,14 +48,16 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn ignore(&mut self, key: &str) {
-        self.read.insert(key.to_owned());
+        self.read.insert(key.to_ascii_lowercase());
     }
 
     /// Keys that nobody asked for, `null` ones aside.
     pub(super) fn unread(&self) -> Vec<String> {
         self.object
             .iter()
-            .filter(|(key, value)| !value.is_null() && !self.read.contains(*key))
+            .filter(|(key, value)| {
+                !value.is_null() && !self.read.contains(&key.to_ascii_lowercase())
+            })
             .map(|(key, _)| key.clone())
             .collect()
     }
@@ -63,7 +65,7 @@ impl<'a> Fields<'a> {
     /// The raw value, marked as read.
     pub(super) fn value(&mut self, key: &str) -> Option<&'a Value> {
         self.ignore(key);
-        self.object.get(key).filter(|value| !value.is_null())
+        entry(self.object, key).filter(|value| !value.is_null())
     }
 
     /// A whole number of at least 0 that fits `T`.
@@ -245,6 +247,16 @@ pub fn parse_stat(name: &str) -> Option<(String, Aggregation)> {
     Some((name.to_owned(), stat))
 }
 
+/// The value of a key in its own case, else in any.
+fn entry<'v>(object: &'v Map<String, Value>, key: &str) -> Option<&'v Value> {
+    object.get(key).or_else(|| {
+        let mut entries = object.iter();
+        entries
+            .find(|(name, _)| name.eq_ignore_ascii_case(key))
+            .map(|(_, value)| value)
+    })
+}
+
 fn whole(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| {
         let number = value.as_f64()?;
@@ -261,13 +273,14 @@ fn as_duration(value: &Value) -> Option<Duration> {
 }
 
 fn as_stage(value: &Value) -> Option<Stage> {
-    let target = value.get("target")?;
+    let object = value.as_object()?;
+    let target = entry(object, "target")?;
     let target = match target {
         Value::String(text) => text.trim().parse().ok()?,
         other => whole(other)?,
     };
     Some(Stage {
-        duration: as_duration(value.get("duration")?)?,
+        duration: as_duration(entry(object, "duration")?)?,
         target: u32::try_from(target).ok()?,
     })
 }

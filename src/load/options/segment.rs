@@ -19,7 +19,7 @@ pub struct Fraction {
     pub denominator: u64,
 }
 
-/// One part, `from` < `to`.
+/// One part, `from` < `to`; the default is the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
     pub from: Fraction,
@@ -63,6 +63,10 @@ impl Fraction {
             numerator: numerator / divisor,
             denominator: denominator / divisor,
         })
+    }
+
+    pub fn as_f64(self) -> f64 {
+        self.numerator as f64 / self.denominator as f64
     }
 
     /// `value` × this, rounded half up.
@@ -165,6 +169,12 @@ impl FromStr for Segment {
             None if text.is_empty() => Ok(Segment::WHOLE),
             None => Segment::new(Fraction::ZERO, text.parse()?),
         }
+    }
+}
+
+impl Default for Segment {
+    fn default() -> Segment {
+        Segment::WHOLE
     }
 }
 

@@ -184,3 +184,20 @@ fn bad_values_of_executors_are_named() {
         assert!(problems.iter().any(|p| p.contains(part)), "{problems:?}");
     }
 }
+
+#[test]
+fn case_of_keys_does_not_matter() {
+    let script = r#"{"scenarios":{"a":{"Executor":"ramping-vus","startvus":3,
+        "stages":[{"Duration":"1s","TARGET":2}]}},"RPS":7,"NoSetup":true}"#;
+    let consolidated = of(script, &[], Layer::default()).expect("valid");
+    assert_eq!(consolidated.warnings, Vec::<String>::new());
+    let options = consolidated.options;
+    assert_eq!((options.rps, options.no_setup), (Some(7), true));
+    let Executor::RampingVus {
+        start_vus, stages, ..
+    } = &options.scenarios[0].executor
+    else {
+        panic!("{options:?}");
+    };
+    assert_eq!((*start_vus, stages[0].target), (3, 2));
+}

@@ -46,6 +46,10 @@ pub struct ScenarioContext {
     pub iterations: Option<u64>,
     /// Counts started iterations of the scenario (`iterationInTest`).
     pub iterations_started: std::sync::atomic::AtomicU64,
+    /// VUs that work for it now.
+    pub vus_active: AtomicU32,
+    /// Its last VU is back.
+    pub ended: AtomicBool,
     /// Which iterations of the whole test are this instance's.
     pub stripe: Stripe,
     /// `JSON` of what `setup` returned; `None` for undefined.
