@@ -336,3 +336,29 @@ fn wrong_secret_sources_stop_the_run() {
         .expect(0)
         .says(&["no secret sources are configured"]);
 }
+
+#[test]
+fn certificates_say_what_openssl_wrote_into_them() {
+    let certificates = include_str!("../data/certificates.json");
+    checks(
+        &format!(
+            "import x509, {{ parse, getAltNames, getIssuer, getSubject }} from 'k6/crypto/x509';
+             import {{ hexEncode }} from 'k6/crypto';
+             const made = {certificates};"
+        ),
+        r#"
+        subject: () => { const s = getSubject(made.rsa); return s.commonName === 'excouncil.com' && s.country === 'ZZ' && s.postalCode === '99999'
+          && s.stateOrProvinceName === 'Kopuncezis' && s.localityName === 'Ashtinok' && s.streetAddress === '1 Way'
+          && s.organizationName === 'Exumbran' && s.organizationalUnitName.join() === 'Plants,Roots'; },
+        names: () => { const n = getSubject(made.rsa).names; return n.length === 9 && n[0].type === '2.5.4.6' && n[0].value === 'ZZ'; },
+        issuer: () => getIssuer(made.rsa).commonName === 'excouncil.com' && getIssuer(made.rsa).postalCode === undefined,
+        alt: () => getAltNames(made.rsa).join() === 'excouncil.com,a@b.c,127.0.0.1,::1,https://x.y/z' && getAltNames(made.ec).length === 0,
+        times: () => parse(made.rsa).notBefore === '2026-11-23T13:37:47Z' && parse(made.rsa).notAfter === '2036-11-20T13:37:47Z',
+        print: () => hexEncode(parse(made.rsa).fingerPrint) === '02733563de6cedd9f1c817d67a4bd49ec9f0ea42',
+        algorithm: () => parse(made.rsa).signatureAlgorithm === 'SHA256-RSA' && parse(made.ec).signatureAlgorithm === 'ECDSA-SHA256',
+        rsa: () => { const { algorithm, key } = x509.parse(made.rsa).publicKey; return algorithm === 'RSA' && key.e === 65537 && key.n.toString(16).startsWith('c992498ba8b0'); },
+        ec: () => { const { algorithm, key } = parse(made.ec).publicKey; return algorithm === 'ECDSA' && key.curve === 'P-256' && typeof key.x === 'bigint'; },
+        nothing: () => thrown(() => parse('x')) === 'failed to decode certificate PEM file',
+        broken: () => thrown(() => parse(made.rsa.replace('MII', 'AAA'))).startsWith('failed to parse certificate'),"#,
+    );
+}

@@ -36,7 +36,8 @@ export const hmac = (algorithm, key, input, encoding) =>
 export const createHash = (algorithm) => new Hasher(host.start(String(algorithm)));
 export const createHMAC = (algorithm, key) => new Hasher(host.startKeyed(String(algorithm), key));
 export const randomBytes = (size) => host.random(Math.trunc(Number(size)) || 0);
-export const hexEncode = (data) => host.hex(data);
+// A certificate's fingerprint is a list of bytes.
+export const hexEncode = (data) => host.hex(Array.isArray(data) ? new Uint8Array(data) : data);
 
 export default {
   md4,

@@ -21,6 +21,7 @@ mod text;
 mod url;
 #[cfg(feature = "webcrypto")]
 mod webcrypto;
+mod x509;
 
 #[cfg(feature = "grpc")]
 pub(crate) use grpc::Schema;
@@ -50,6 +51,7 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("dchat:gjson", include_str!("http/gjson.js")),
     ("k6/encoding", include_str!("encoding.js")),
     ("k6/crypto", include_str!("crypto.js")),
+    ("k6/crypto/x509", include_str!("x509.js")),
     ("k6/html", include_str!("html.js")),
     ("dchat:selection", include_str!("html/selection.js")),
     ("dchat:element", include_str!("html/element.js")),
@@ -89,6 +91,7 @@ const PARTS: &[(&str, Install)] = &[
     ("http-more", http::more::install),
     ("encoding", encoding::install),
     ("crypto", crypto::install),
+    ("x509", x509::install),
     ("html", html::install),
     ("text", text::install),
     ("random", random::install),
