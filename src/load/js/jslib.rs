@@ -7,6 +7,8 @@ const HOST: &str = "jslib.k6.io";
 
 /// Library and source. The name of its module is the address without the version.
 const LIBRARIES: &[(&str, &str)] = &[
+    // What several of them need.
+    ("dchat:compare", include_str!("jslib/compare.js")),
     (
         "https://jslib.k6.io/formdata",
         include_str!("jslib/formdata.js"),

@@ -8,7 +8,12 @@ function utf8(text) {
     else if (code < 0x800) bytes.push(0xc0 | (code >> 6), 0x80 | (code & 63));
     else if (code < 0x10000) bytes.push(0xe0 | (code >> 12), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
     else
-      bytes.push(0xf0 | (code >> 18), 0x80 | ((code >> 12) & 63), 0x80 | ((code >> 6) & 63), 0x80 | (code & 63));
+      bytes.push(
+        0xf0 | (code >> 18),
+        0x80 | ((code >> 12) & 63),
+        0x80 | ((code >> 6) & 63),
+        0x80 | (code & 63),
+      );
   }
   return Uint8Array.from(bytes);
 }
@@ -20,7 +25,8 @@ function bytesOf(value) {
   return utf8(value);
 }
 
-const isFile = (value) => value !== null && typeof value === 'object' && 'data' in value && 'filename' in value;
+const isFile = (value) =>
+  value !== null && typeof value === 'object' && 'data' in value && 'filename' in value;
 const quoted = (text) => String(text).replace(/"/g, '%22').replace(/\r/g, '%0D').replace(/\n/g, '%0A');
 
 export class FormData {
@@ -38,7 +44,8 @@ export class FormData {
       file = filename ?? value.filename;
       type = value.content_type;
     }
-    const binary = typeof content !== 'string' && (content instanceof ArrayBuffer || ArrayBuffer.isView(content));
+    const binary =
+      typeof content !== 'string' && (content instanceof ArrayBuffer || ArrayBuffer.isView(content));
     if (binary || file !== undefined) {
       file ??= 'blob';
       type ??= 'application/octet-stream';

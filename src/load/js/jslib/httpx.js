@@ -95,7 +95,9 @@ export class Httpx {
       return [method, this.address(url), body, this.settings({ ...params, ...own, headers, tags })];
     };
     if (Array.isArray(requests)) return http.batch(requests.map(one));
-    return http.batch(Object.fromEntries(Object.entries(requests).map(([name, request]) => [name, one(request)])));
+    return http.batch(
+      Object.fromEntries(Object.entries(requests).map(([name, request]) => [name, one(request)])),
+    );
   }
 }
 

@@ -44,7 +44,8 @@ function shown(value, metric, unit) {
 function columns(metric, unit) {
   const { values } = metric;
   if (metric.type === 'counter') {
-    const perSecond = metric.contains === 'data' ? `${bytes(values.rate)}/s` : `${shown(values.rate, metric, unit)}/s`;
+    const perSecond =
+      metric.contains === 'data' ? `${bytes(values.rate)}/s` : `${shown(values.rate, metric, unit)}/s`;
     return [shown(values.count, metric, unit), perSecond];
   }
   if (metric.type === 'gauge')
@@ -84,14 +85,22 @@ function metricLines(data, indent, paint) {
   const cells = names.map((name) => {
     const metric = data.metrics[name];
     if (metric.type !== 'trend') return columns(metric, unit);
-    return stats.map((stat) => [stat, stat === 'count' ? String(metric.values[stat] ?? 0) : shown(metric.values[stat] ?? 0, metric, unit)]);
+    return stats.map((stat) => [
+      stat,
+      stat === 'count' ? String(metric.values[stat] ?? 0) : shown(metric.values[stat] ?? 0, metric, unit),
+    ]);
   });
   const isTrend = (index) => data.metrics[names[index]].type === 'trend';
   const trendWidths = stats.map((_, column) =>
     Math.max(0, ...cells.filter((_, index) => isTrend(index)).map((row) => row[column][1].length)),
   );
   const plainWidths = [0, 1].map((column) =>
-    Math.max(0, ...cells.filter((row, index) => !isTrend(index) && row[column] !== undefined).map((row) => row[column].length)),
+    Math.max(
+      0,
+      ...cells
+        .filter((row, index) => !isTrend(index) && row[column] !== undefined)
+        .map((row) => row[column].length),
+    ),
   );
   return names.map((name, index) => {
     const label = indentOf(name) + title(name);

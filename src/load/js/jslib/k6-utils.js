@@ -65,14 +65,15 @@ export function normalDistributionStages(maxVus, durationSeconds, numberOfStages
   return stages;
 }
 
-const UNITS = { d: 86400000, h: 3600000, m: 60000, s: 1000, ms: 1, us: 1e-3, 'µs': 1e-3, ns: 1e-6 };
+const UNITS = { d: 86400000, h: 3600000, m: 60000, s: 1000, ms: 1, us: 1e-3, µs: 1e-3, ns: 1e-6 };
 
 function milliseconds(duration) {
   if (typeof duration === 'number') return duration;
   const text = String(duration);
   if (/^\d+$/.test(text)) return Number(text);
   let total = 0;
-  for (const [, amount, unit] of text.matchAll(/([\d.]+)(d|h|ms|us|µs|ns|m|s)/g)) total += Number(amount) * UNITS[unit];
+  for (const [, amount, unit] of text.matchAll(/([\d.]+)(d|h|ms|us|µs|ns|m|s)/g))
+    total += Number(amount) * UNITS[unit];
   return total;
 }
 
@@ -85,7 +86,9 @@ function currentStages() {
   const scenario = exec.test.options.scenarios[exec.scenario.name];
   const stages = scenario && scenario.stages;
   if (!Array.isArray(stages) || stages.length === 0)
-    throw new Error(`only ramping-vus or ramping-arrival-rate support stages, the scenario ${exec.scenario.name} has none`);
+    throw new Error(
+      `only ramping-vus or ramping-arrival-rate support stages, the scenario ${exec.scenario.name} has none`,
+    );
   return stages;
 }
 

@@ -18,7 +18,8 @@ export class URLSearchParams {
       const pairs = typeof init[Symbol.iterator] === 'function' ? [...init] : Object.entries(init);
       for (const pair of pairs) {
         const [name, value, ...more] = [...pair];
-        if (value === undefined || more.length > 0) throw new TypeError('a pair must have a name and a value');
+        if (value === undefined || more.length > 0)
+          throw new TypeError('a pair must have a name and a value');
         this.#pairs.push([String(name), String(value)]);
       }
     }
@@ -34,7 +35,9 @@ export class URLSearchParams {
   }
 
   delete(name, value) {
-    this.#pairs = this.#pairs.filter(([n, v]) => n !== String(name) || (value !== undefined && v !== String(value)));
+    this.#pairs = this.#pairs.filter(
+      ([n, v]) => n !== String(name) || (value !== undefined && v !== String(value)),
+    );
     this.#changed();
   }
 

@@ -55,7 +55,8 @@ const dynamic = (get, set, names, refused) =>
     {
       get: (target, name) => (typeof name === 'string' ? get(name) : undefined) ?? Reflect.get(target, name),
       set: (_, name, value) => {
-        if (!['string', 'number', 'boolean'].includes(typeof value)) throw new TypeError(refused(String(name)));
+        if (!['string', 'number', 'boolean'].includes(typeof value))
+          throw new TypeError(refused(String(name)));
         set(String(name), String(value));
         return true;
       },
@@ -67,7 +68,9 @@ const dynamic = (get, set, names, refused) =>
       ownKeys: () => names(),
       getOwnPropertyDescriptor: (_, name) => {
         const value = typeof name === 'string' ? get(name) : undefined;
-        return value === undefined ? undefined : { value, writable: true, enumerable: true, configurable: true };
+        return value === undefined
+          ? undefined
+          : { value, writable: true, enumerable: true, configurable: true };
       },
     },
   );

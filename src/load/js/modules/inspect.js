@@ -8,7 +8,9 @@ function binary(value) {
     return `ArrayBuffer { [Uint8Contents]: <${bytes.join(' ')}>, byteLength: ${bytes.length} }`;
   }
   const name = value instanceof Uint8ClampedArray ? 'Uint8Array' : value.constructor.name;
-  return value.length === 0 ? `${name}(0) []` : `${name}(${value.length}) [ ${Array.from(value, String).join(', ')} ]`;
+  return value.length === 0
+    ? `${name}(0) []`
+    : `${name}(${value.length}) [ ${Array.from(value, String).join(', ')} ]`;
 }
 
 // `seen` holds the objects on the way down.
@@ -18,7 +20,8 @@ function inside(value, seen) {
   if (isPlain(value)) return describe(value);
   if (seen.has(value)) return '[Circular]';
   if (value instanceof Error) return String(value);
-  if (value instanceof ArrayBuffer || (ArrayBuffer.isView(value) && !(value instanceof DataView))) return binary(value);
+  if (value instanceof ArrayBuffer || (ArrayBuffer.isView(value) && !(value instanceof DataView)))
+    return binary(value);
   seen.add(value);
   let text;
   if (Array.isArray(value)) {
