@@ -195,3 +195,75 @@ fn shared_arrays_are_built_once_and_stay_as_they_are() {
     ran.checks_hold();
     assert_eq!(ran.finished.stderr.matches("built").count(), 1);
 }
+
+/// Groups follow `await`, timers and requests that overlap; k6 has no async groups at all.
+#[test]
+fn groups_survive_await() {
+    let relay = Relay::start();
+    let ran = Script::new(
+        r#"
+        import { check, group } from 'k6';
+        import { Counter } from 'k6/metrics';
+        import http from 'k6/http';
+        import exec from 'k6/execution';
+        const seen = new Counter('seen');
+        const now = () => exec.vu.metrics.tags.group;
+        const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+        const url = `${__ENV.U}/health`;
+        export const options = { thresholds: {
+          'http_reqs{group:::outer}': ['count==2'], 'http_reqs{group:::outer::inner}': ['count==1'],
+          'http_reqs{group:::other}': ['count==1'], 'http_reqs{group:}': ['count==1'],
+          'seen{group:::outer::inner}': ['count==2'], 'group_duration{group:::outer}': ['min>=30'],
+        } };
+        async function helper() { await null; await pause(5); return now(); }
+        export default async function () {
+          const groups = [];
+          const outer = group('outer', async () => {
+            groups.push(now());
+            await 0;
+            groups.push(now());
+            await http.asyncRequest('GET', url);
+            const inner = await group('inner', async () => {
+              await pause(20);
+              seen.add(1);
+              const answer = await http.asyncRequest('GET', url);
+              seen.add(1);
+              try { await Promise.reject(new Error('caught')); } catch (error) { groups.push(now()); }
+              return answer.status;
+            });
+            groups.push(now(), inner);
+            groups.push(await helper());
+            setTimeout(() => groups.push(`timer ${now()}`), 1);
+            await pause(10);
+            http.get(url);
+            return 'done';
+          });
+          groups.push(now());
+          const other = group('other', async () => { await pause(15); return (await http.asyncRequest('GET', url)).status; });
+          const ends = await Promise.all([outer, other]);
+          groups.push(now());
+          http.get(url);
+          const failed = await group('fails', async () => { await 0; throw new Error('out'); }).catch((error) => error.message);
+          const wanted = ['::outer', '', '::outer', '::outer::inner', '::outer', 200, '::outer', 'timer ::outer', ''];
+          check(groups, {
+            groups: (g) => { const ok = JSON.stringify(g) === JSON.stringify(wanted); if (!ok) console.log(g); return ok; },
+            values: () => ends[0] === 'done' && ends[1] === 200 && failed === 'out',
+            'a value': () => group('sync', () => 5) === 5 && now() === '',
+          });
+          let error;
+          try { group('no callback'); } catch (e) { error = e.message; }
+          check(error, { refused: (e) => e.includes('requires a callback') });
+          throw new Error('here');
+        }"#,
+    )
+    .args(["-e", &format!("U={}", relay.url())])
+    .run()
+    .expect(0);
+    ran.checks_hold();
+    // Rewritten code keeps its places.
+    let ran = ran.says(&["Error: here", "script.js:53:21"]);
+    check(
+        ran.finished.stderr.matches("level=error").count() == 1,
+        || ran.finished.stderr.clone(),
+    );
+}

@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use rquickjs::{Ctx, Function, Object, Value};
 use tokio::task::AbortHandle;
 
 use super::host::Host;
+use super::tagging::Tagging;
 
 /// What an operation outside of JavaScript came to.
 pub(crate) trait Completion {
@@ -44,6 +46,8 @@ pub(crate) struct Events {
     used: Cell<bool>,
     done: RefCell<VecDeque<Done>>,
     running: RefCell<HashMap<u32, AbortHandle>>,
+    /// Groups that timers and operations began in, where that is not the outermost.
+    groups: RefCell<HashMap<u32, Rc<str>>>,
 }
 
 impl Events {
@@ -59,12 +63,31 @@ impl Events {
     pub(crate) fn cancel_timer(&self, id: u32) {
         if let Some(due) = self.due_of.borrow_mut().remove(&id) {
             self.timers.borrow_mut().remove(&due);
+            self.groups.borrow_mut().remove(&id);
         }
     }
 
     pub(crate) fn begin(&self, id: u32, operation: AbortHandle) {
         self.used.set(true);
         self.running.borrow_mut().insert(id, operation);
+    }
+
+    /// The timer or operation `id` belongs to a group.
+    pub(crate) fn keep_group(&self, id: u32, tagging: &Tagging) {
+        let group = tagging.group();
+        if group != tagging.outermost() {
+            self.groups.borrow_mut().insert(id, group);
+        }
+    }
+
+    /// The group that the callback of `id` runs in; `last` if it is its last.
+    fn group(&self, id: u32, last: bool) -> Option<Rc<str>> {
+        let mut groups = self.groups.borrow_mut();
+        if last {
+            groups.remove(&id)
+        } else {
+            groups.get(&id).cloned()
+        }
     }
 
     /// Called by the operation's task as its last act; the caller wakes the VU.
@@ -95,6 +118,7 @@ impl Events {
         self.timers.borrow_mut().clear();
         self.due_of.borrow_mut().clear();
         self.done.borrow_mut().clear();
+        self.groups.borrow_mut().clear();
         for (_, operation) in self.running.borrow_mut().drain() {
             operation.abort();
         }
@@ -161,10 +185,18 @@ pub(crate) fn drain<'js>(
             return Ok(());
         }
         let dispatch = || bridge.get::<_, Function<'js>>("dispatch");
+        let enter = |id, last| {
+            let group = host.events.group(id, last);
+            let group = group.unwrap_or_else(|| host.tagging.outermost());
+            host.tagging.set_group(&group);
+        };
         if let Some(done) = host.events.take_done() {
+            enter(done.id, done.last);
             let value = done.completion.settle(ctx)?;
             dispatch()?.call::<_, ()>((done.id, value, done.last))?;
         } else if let Some(id) = host.events.take_due() {
+            // An interval's next turn notes its group again.
+            enter(id, true);
             dispatch()?.call::<_, ()>((id,))?;
         } else if host.events.is_idle() || host.suspender.block_on(host.events.changed()).is_err() {
             return Ok(());

@@ -48,6 +48,10 @@ pub(crate) struct Library {
     pub(crate) secrets: Arc<Secrets>,
     /// The only place that files are read from, if there is one.
     bundle: Option<Arc<Bundle>>,
+    /// Whether the entry script speaks of groups at all.
+    pub(crate) has_groups: bool,
+    /// Files call what `dchat:resuming` makes.
+    resuming: AtomicBool,
     sealed: AtomicBool,
     /// The entry module's text until it is compiled.
     entry: Mutex<Option<String>>,
@@ -74,6 +78,8 @@ impl Library {
             remote: source.remote,
             secrets: source.secrets,
             bundle: source.bundle,
+            has_groups: source.text.contains("group"),
+            resuming: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
             entry: Mutex::new(Some(source.text)),
             modules: Mutex::default(),
@@ -88,6 +94,14 @@ impl Library {
     /// No more is added from now on.
     pub(crate) fn seal(&self) {
         self.sealed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_resuming(&self) {
+        self.resuming.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_resuming(&self) -> bool {
+        self.resuming.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_sealed(&self) -> bool {

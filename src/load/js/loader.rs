@@ -272,6 +272,8 @@ fn compile_javascript<'js>(
     name: &str,
     text: &str,
 ) -> rquickjs::Result<Unit<'js>> {
+    let resuming = resuming(ctx, host, name, text)?;
+    let text = resuming.as_deref().unwrap_or(text);
     // The wrapper's own lines come before line 1, so that places stay as they are. (QuickJS takes
     // 0 for "not given".)
     let wrapped = CString::new(format!("(function (module, exports) {{\n\n{text}\n}})"))?;
@@ -303,6 +305,37 @@ fn compile_javascript<'js>(
     host.library
         .add_module(name, form, &module.write(options(false))?);
     Ok(Unit::Module(module))
+}
+
+/// The text with its `await`s in their groups, where a script has both.
+#[cfg(feature = "typescript")]
+fn resuming(
+    ctx: &Ctx<'_>,
+    host: &Rc<Host>,
+    name: &str,
+    text: &str,
+) -> rquickjs::Result<Option<String>> {
+    let library = &host.library;
+    if !text.contains("await") || !(library.has_groups || text.contains("group")) {
+        return Ok(None);
+    }
+    let Some(rewritten) = super::resuming::rewrite(text) else {
+        return Ok(None);
+    };
+    library.positions.shift(name, rewritten.shifts);
+    library.set_resuming();
+    modules::load(ctx, host, modules::RESUMING)?;
+    Ok(Some(rewritten.text))
+}
+
+#[cfg(not(feature = "typescript"))]
+fn resuming(
+    _ctx: &Ctx<'_>,
+    _host: &Rc<Host>,
+    _name: &str,
+    _text: &str,
+) -> rquickjs::Result<Option<String>> {
+    Ok(None)
 }
 
 fn looks_like_a_module(text: &str) -> bool {

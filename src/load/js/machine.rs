@@ -109,6 +109,9 @@ impl<'js> Script<'js> {
             evaluated.finish::<()>()?;
         }
         globals.remove(BRIDGE)?;
+        if host.library.is_resuming() {
+            modules::load(ctx, host, modules::RESUMING)?;
+        }
         let exports = match loader::unit(ctx, host, &host.library.main)? {
             Unit::Module(module) => {
                 let (module, evaluated) = module.eval()?;

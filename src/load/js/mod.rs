@@ -16,6 +16,8 @@ mod positions;
 pub mod program;
 mod rejections;
 mod remote;
+#[cfg(feature = "typescript")]
+mod resuming;
 mod tagging;
 #[cfg(feature = "typescript")]
 mod typescript;

@@ -23,9 +23,26 @@ struct Lazy {
     parsed: OnceLock<Option<SourceMap>>,
 }
 
-/// The maps of a program's files, by file name.
+/// Text of ours that stands in a line of a file: places behind it are moved by its length.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shift {
+    pub(crate) line: u32,
+    /// Where the text was inserted, in the file as it was.
+    pub(crate) column: u32,
+    pub(crate) length: u32,
+}
+
+/// What leads from a compiled file to what its author wrote.
 #[derive(Debug, Default)]
-pub(crate) struct Positions(Mutex<HashMap<String, Lazy>>);
+struct Trail {
+    map: Option<Lazy>,
+    /// Ascending.
+    shifts: Vec<Shift>,
+}
+
+/// The trails of a program's files, by file name.
+#[derive(Debug, Default)]
+pub(crate) struct Positions(Mutex<HashMap<String, Trail>>);
 
 impl Positions {
     pub(crate) fn add(&self, file: &str, map: impl Into<Vec<u8>>) {
@@ -33,8 +50,13 @@ impl Positions {
             json: map.into().into_boxed_slice(),
             parsed: OnceLock::new(),
         };
-        let mut maps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        maps.insert(file.to_owned(), lazy);
+        let mut trails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        trails.entry(file.to_owned()).or_default().map = Some(lazy);
+    }
+
+    pub(crate) fn shift(&self, file: &str, shifts: Vec<Shift>) {
+        let mut trails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        trails.entry(file.to_owned()).or_default().shifts = shifts;
     }
 
     /// Looks for a map that `text` names: inline, or a file beside it. One that can't be read only
@@ -60,15 +82,15 @@ impl Positions {
 
     /// A stack with the places of its author's files.
     pub(crate) fn restore<'a>(&self, stack: &'a str) -> Cow<'a, str> {
-        let maps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if maps.is_empty() || !maps.keys().any(|file| stack.contains(file.as_str())) {
+        let trails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if trails.is_empty() || !trails.keys().any(|file| stack.contains(file.as_str())) {
             return Cow::Borrowed(stack);
         }
         let lines = stack.lines().map(|line| {
             let Some((before, at, after)) = place(line) else {
                 return line.to_owned();
             };
-            match maps.get(&at.file).and_then(|map| map.original(&at)) {
+            match trails.get(&at.file).and_then(|trail| trail.original(&at)) {
                 Some(original) => format!("{before}{original}{after}"),
                 None => line.to_owned(),
             }
@@ -78,6 +100,32 @@ impl Positions {
             restored.push('\n');
         }
         Cow::Owned(restored)
+    }
+}
+
+impl Trail {
+    fn original(&self, at: &Location) -> Option<Location> {
+        let mut moved = 0;
+        let mut column = at.column;
+        for shift in self.shifts.iter().filter(|shift| shift.line == at.line) {
+            let start = shift.column + moved;
+            if at.column < start {
+                break;
+            }
+            // A place within the inserted text is that of what stands behind it.
+            column = shift
+                .column
+                .max(at.column.saturating_sub(moved + shift.length));
+            moved += shift.length;
+        }
+        let at = Location {
+            column,
+            ..at.clone()
+        };
+        match &self.map {
+            Some(map) => map.original(&at),
+            None => Some(at),
+        }
     }
 }
 
@@ -140,6 +188,26 @@ mod tests {
             positions.restore(stack),
             "    at f (/w/src/a.ts:3:5)\n    at /w/other.js:2:3\n    at native\n"
         );
+    }
+
+    #[test]
+    fn inserted_text_moves_no_place() {
+        let positions = Positions::default();
+        // `await f()` at column 3 with 4 letters before it and 2 before `f`.
+        let shift = |column, length| Shift {
+            line: 2,
+            column,
+            length,
+        };
+        positions.shift("/a.js", vec![shift(3, 4), shift(9, 2)]);
+        let at = |column: u32| {
+            let frame = format!("at /a.js:2:{column}");
+            positions.restore(&frame).into_owned()
+        };
+        let columns = [(1, 1), (3, 3), (7, 3), (8, 4), (13, 9), (15, 9), (16, 10)];
+        for (out, original) in columns {
+            assert_eq!(at(out), format!("at /a.js:2:{original}"), "{out}");
+        }
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The tags of a VU's samples: those of its scenario, its group and `exec.vu.metrics.tags`, and
 //! the sets made from them, remembered so that a usual sample costs one look-up.
 
-use std::cell::{Cell, Ref, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::load::metrics::{TagSet, tags::TagInterner};
@@ -35,7 +36,9 @@ pub(crate) struct Tagging {
     system: Cell<SystemTags>,
     scenario: RefCell<TagSet>,
     /// `::a::b`, empty for the root group.
-    group: RefCell<String>,
+    group: RefCell<Rc<str>>,
+    /// The group in which nothing of the script has entered one.
+    outermost: RefCell<Rc<str>>,
     /// `exec.vu.metrics.tags`.
     vu: RefCell<BTreeMap<String, String>>,
     base: RefCell<Option<TagSet>>,
@@ -53,18 +56,37 @@ impl Tagging {
             scenario.without("scenario")
         };
         *self.scenario.borrow_mut() = scenario;
-        group.clone_into(&mut self.group.borrow_mut());
+        *self.outermost.borrow_mut() = group.into();
+        *self.group.borrow_mut() = self.outermost();
         self.vu.borrow_mut().clear();
         self.forget();
     }
 
-    pub(crate) fn group(&self) -> Ref<'_, String> {
-        self.group.borrow()
+    pub(crate) fn group(&self) -> Rc<str> {
+        self.group.borrow().clone()
     }
 
-    pub(crate) fn set_group(&self, group: String) {
-        *self.group.borrow_mut() = group;
-        self.forget();
+    pub(crate) fn outermost(&self) -> Rc<str> {
+        self.outermost.borrow().clone()
+    }
+
+    pub(crate) fn set_group(&self, group: &str) {
+        if *group != **self.group.borrow() {
+            *self.group.borrow_mut() = group.into();
+            self.forget();
+        }
+    }
+
+    /// What `work` gives in another group: of an operation that began there.
+    pub(crate) fn within<R>(&self, group: &Rc<str>, work: impl FnOnce() -> R) -> R {
+        let now = self.group();
+        if Rc::ptr_eq(&now, group) || now == *group {
+            return work();
+        }
+        self.set_group(group);
+        let result = work();
+        self.set_group(&now);
+        result
     }
 
     pub(crate) fn vu_tag(&self, name: &str) -> Option<String> {
@@ -86,7 +108,7 @@ impl Tagging {
         if let Some(base) = &*self.base.borrow() {
             return base.clone();
         }
-        let group: Arc<str> = self.group.borrow().as_str().into();
+        let group: Arc<str> = (&**self.group.borrow()).into();
         let vu = self.vu.borrow();
         let own = vu
             .iter()

@@ -170,9 +170,7 @@ fn iterate<'js>(script: &Script<'js>, scenario: &Arc<ScenarioContext>, data: &Va
     let complete = !host.suspender.is_cancelled();
     let duration = begun.elapsed();
     // An exception may have left the script inside a group.
-    if !host.tagging.group().is_empty() {
-        host.tagging.set_group(String::new());
-    }
+    host.tagging.set_group(&host.tagging.outermost());
     if complete {
         if let Err(error) = result {
             state.script_exceptions.fetch_add(1, Ordering::Relaxed);

@@ -30,6 +30,7 @@ pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::R
     set(bridge, "timer", move |id: u32, milliseconds: f64| {
         let delay = Duration::try_from_secs_f64(milliseconds / 1_000.0).unwrap_or(DELAY_MAX);
         vm.events.add_timer(id, delay.min(DELAY_MAX));
+        vm.events.keep_group(id, &vm.tagging);
     })?;
     let vm = host.clone();
     set(bridge, "cancelTimer", move |id: u32| {

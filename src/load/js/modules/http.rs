@@ -153,14 +153,17 @@ fn begin<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, id: u32, flat: &Array<'js>) -> rq
     must_run(ctx, host, "Making http requests")?;
     let spec = Spec::read(ctx, host, flat)?;
     let vm = host.clone();
+    // Made here, not in the task: it notes the group that the script is in.
+    let performing = spec.map(|spec| perform(vm.clone(), spec));
     let task = tokio::task::spawn_local(async move {
-        let performed = match spec {
-            Ok(spec) => perform(vm.clone(), spec).await,
+        let performed = match performing {
+            Ok(performing) => performing.await,
             Err(refused) => not_sent(&vm, refused),
         };
         vm.events.complete(id, Box::new(performed));
         vm.suspender.wake();
     });
     host.events.begin(id, task.abort_handle());
+    host.events.keep_group(id, &host.tagging);
     Ok(())
 }

@@ -6,13 +6,32 @@ const host = shared.part('k6');
 export const check = host.check;
 
 export function group(name, body) {
-  if (typeof body !== 'function') throw new TypeError('group() needs a function');
+  if (typeof body !== 'function') throw new Error('group() requires a callback as a second argument');
   const begun = host.enterGroup(String(name));
+  let result;
   try {
-    return body();
-  } finally {
+    result = body();
+  } catch (error) {
     host.leaveGroup(begun);
+    throw error;
   }
+  if (!(result instanceof Promise)) {
+    host.leaveGroup(begun);
+    return result;
+  }
+  // An async callback: its group ends with its promise, and whoever called goes on outside.
+  const inner = host.pauseGroup();
+  const end = () => host.endGroup(inner, begun);
+  return result.then(
+    (value) => {
+      end();
+      return value;
+    },
+    (error) => {
+      end();
+      throw error;
+    },
+  );
 }
 
 export function fail(message) {

@@ -41,6 +41,27 @@ pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::R
     let vm = host.clone();
     set(bridge, "leaveGroup", move |begun_ms: f64| {
         leave(&vm, begun_ms);
+    })?;
+    let vm = host.clone();
+    set(bridge, "pauseGroup", move || {
+        let inner = vm.tagging.group();
+        vm.tagging.set_group(outer(&inner));
+        inner.to_string()
+    })?;
+    let vm = host.clone();
+    set(bridge, "endGroup", move |inner: String, begun_ms: f64| {
+        vm.tagging.set_group(&inner);
+        leave(&vm, begun_ms);
+    })
+}
+
+/// The group as code that goes on after `await` keeps it.
+pub(super) fn install_groups<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
+    let vm = host.clone();
+    set(bridge, "group", move || vm.tagging.group().to_string())?;
+    let vm = host.clone();
+    set(bridge, "setGroup", move |group: String| {
+        vm.tagging.set_group(&group);
     })
 }
 
@@ -88,17 +109,20 @@ fn enter(ctx: &Ctx<'_>, host: &Host, name: &str) -> rquickjs::Result<f64> {
     must_run(ctx, host, "Using group()")?;
     refuse_separator(ctx, "group", name)?;
     let path = format!("{}{SEPARATOR}{name}", host.tagging.group());
-    host.tagging.set_group(path);
+    host.tagging.set_group(&path);
     Ok(host.elapsed().as_secs_f64() * 1_000.0)
 }
 
 fn leave(host: &Host, begun_ms: f64) {
     let duration = host.elapsed().as_secs_f64() * 1_000.0 - begun_ms;
     host.emit_one(builtin::GROUP_DURATION, duration, host.base_tags());
-    let path = host.tagging.group().clone();
-    // Names contain no separator, so the last one begins the innermost group.
-    let outer = path.rfind(SEPARATOR).map_or("", |at| &path[..at]);
-    host.tagging.set_group(outer.to_owned());
+    let group = host.tagging.group();
+    host.tagging.set_group(outer(&group));
+}
+
+/// The group around the innermost one: names contain no separator.
+fn outer(path: &str) -> &str {
+    path.rfind(SEPARATOR).map_or("", |at| &path[..at])
 }
 
 fn refuse_separator(ctx: &Ctx<'_>, what: &str, name: &str) -> rquickjs::Result<()> {

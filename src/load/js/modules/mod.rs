@@ -60,6 +60,7 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     ("dchat:uri", include_str!("html/uri.js")),
     ("dchat:commonjs", include_str!("commonjs.js")),
     ("dchat:inspect", include_str!("inspect.js")),
+    (RESUMING, include_str!("resuming.js")),
     ("k6/websockets", include_str!("websockets.js")),
     (
         "k6/experimental/websockets",
@@ -75,6 +76,8 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
     #[cfg(feature = "webcrypto")]
     ("dchat:subtle", include_str!("webcrypto/subtle.js")),
 ];
+/// Makes the global that code with rewritten `await`s calls.
+pub(crate) const RESUMING: &str = "dchat:resuming";
 /// Where the prelude finds the bridge while it is evaluated; gone before the script runs.
 pub(crate) const BRIDGE: &str = "__host";
 
@@ -103,6 +106,7 @@ const PARTS: &[(&str, Install)] = &[
     #[cfg(feature = "grpc")]
     ("grpc", grpc::install),
     ("url", url::install),
+    ("groups", k6::install_groups),
 ];
 
 /// The host functions that every VM has: console, timers, and the way to the other parts.
@@ -130,7 +134,11 @@ fn part<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, name: &str) -> rquickjs::Result<Ob
 
 /// The namespace of a module, evaluated now if it was not before: for globals that few scripts use,
 /// which the prelude makes at the first look, and for `require`.
-fn load<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, name: &str) -> rquickjs::Result<Object<'js>> {
+pub(crate) fn load<'js>(
+    ctx: &Ctx<'js>,
+    host: &Rc<Host>,
+    name: &str,
+) -> rquickjs::Result<Object<'js>> {
     let before = host.loading_own.replace(true);
     let namespace = loader::namespace(ctx, name);
     host.loading_own.set(before);

@@ -348,6 +348,7 @@ fn heavy<'js>(
         vm.suspender.wake();
     });
     host.events.begin(id, task.abort_handle());
+    host.events.keep_group(id, &host.tagging);
     Ok(Value::new_undefined(ctx.clone()))
 }
 

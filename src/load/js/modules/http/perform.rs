@@ -18,10 +18,16 @@ use crate::load::metrics::sample::Value;
 use crate::load::metrics::{HttpSample, RequestTags};
 use crate::load::options::{HttpDebug, SystemTag};
 
-/// Performs `spec`; each leg of a redirect is a sample of its own.
-pub(super) async fn perform(host: Rc<Host>, mut spec: Spec) -> Performed {
+/// Performs `spec`; each leg of a redirect is a sample of its own, in the group of the call.
+pub(super) fn perform(host: Rc<Host>, spec: Spec) -> impl Future<Output = Performed> {
+    let group = host.tagging.group();
+    in_group(host, spec, group)
+}
+
+async fn in_group(host: Rc<Host>, mut spec: Spec, group: Rc<str>) -> Performed {
     let work = Work {
         host: &host,
+        group,
         run: host.run.as_ref().expect("a VM that runs has its run"),
         deadline: Instant::now() + spec.timeout,
     };
@@ -87,6 +93,7 @@ pub(super) async fn perform(host: Rc<Host>, mut spec: Spec) -> Performed {
 pub(super) struct Work<'a> {
     pub(super) host: &'a Host,
     pub(super) run: &'a RunSide,
+    group: Rc<str>,
     deadline: Instant,
 }
 
@@ -157,7 +164,8 @@ impl Work<'_> {
             None => leg.shown(spec),
         };
         let run = self.run;
-        let shared = tagging.http(&run.shared.interner, system, &spec.tags);
+        let interner = &run.shared.interner;
+        let shared = tagging.within(&self.group, || tagging.http(interner, system, &spec.tags));
         self.host.emit(Value::Http(Box::new(HttpSample {
             timings: trip.timings,
             failed: expected.map(|expected| !expected),

@@ -80,6 +80,7 @@ pub(super) fn start(
         vm.suspender.wake();
     });
     host.events.begin(id, task.abort_handle());
+    host.events.keep_group(id, &host.tagging);
     session
 }
 
