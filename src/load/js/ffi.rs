@@ -13,7 +13,9 @@ use std::sync::Arc;
 use rquickjs::class::{JsClass, Readable, Trace, Tracer};
 use rquickjs::function::Constructor;
 use rquickjs::module::Declared;
-use rquickjs::{ArrayBuffer, Class, Ctx, Exception, JsLifetime, Module, TypedArray, Value, qjs};
+use rquickjs::{
+    ArrayBuffer, Class, Ctx, Exception, JsLifetime, Module, Object, TypedArray, Value, qjs,
+};
 
 pub(crate) use self::heap::{CountingAllocator, HeapMeter};
 
@@ -160,6 +162,53 @@ unsafe impl<'js> JsLifetime<'js> for Opaque {
 
 impl<'js> JsClass<'js> for Opaque {
     const NAME: &'static str = "Opaque";
+    type Mutable = Readable;
+
+    fn constructor(_ctx: &Ctx<'js>) -> rquickjs::Result<Option<Constructor<'js>>> {
+        Ok(None)
+    }
+}
+
+/// As [`Opaque`], for what requests come to: its class has a prototype of its own.
+pub(crate) struct Reply(Box<dyn Any>);
+
+impl Reply {
+    pub(crate) fn wrap<'js, T: 'static>(ctx: &Ctx<'js>, inner: T) -> rquickjs::Result<Object<'js>> {
+        Ok(Class::instance(ctx.clone(), Reply(Box::new(inner)))?.into_inner())
+    }
+
+    /// What all of them inherit from.
+    pub(crate) fn prototype<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Option<Object<'js>>> {
+        Class::<Reply>::prototype(ctx)
+    }
+
+    /// Lends what `wrap` has put into `value`.
+    ///
+    /// # Errors
+    /// A `TypeError`: `value` is something else.
+    pub(crate) fn lend<'js, T: 'static, R>(
+        value: &Value<'js>,
+        work: impl FnOnce(&T) -> R,
+    ) -> rquickjs::Result<R> {
+        let stranger = || Exception::throw_type(value.ctx(), "not a Response");
+        let object = Class::<Reply>::from_value(value).map_err(|_| stranger())?;
+        let reply = object.borrow();
+        let inner = reply.0.downcast_ref::<T>().ok_or_else(stranger)?;
+        Ok(work(inner))
+    }
+}
+
+impl<'js> Trace<'js> for Reply {
+    fn trace<'a>(&self, _tracer: Tracer<'a, 'js>) {}
+}
+
+// SAFETY: what is inside is `'static`, so it holds no value of a context.
+unsafe impl<'js> JsLifetime<'js> for Reply {
+    type Changed<'to> = Reply;
+}
+
+impl<'js> JsClass<'js> for Reply {
+    const NAME: &'static str = "Response";
     type Mutable = Readable;
 
     fn constructor(_ctx: &Ctx<'js>) -> rquickjs::Result<Option<Constructor<'js>>> {

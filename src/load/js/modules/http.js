@@ -1,5 +1,5 @@
 // The module `k6/http`. Requests go out in Rust (load::js::modules::http); what stands here turns
-// arguments into one flat call and the flat answer into a Response. What few scripts use is in
+// arguments into one call, and gives the Response that comes back its methods. What few scripts use is in
 // `dchat:http-more`, loaded at the first need.
 import { host as shared } from 'dchat:host';
 
@@ -8,9 +8,6 @@ const more = () => shared.load('dchat:http-more');
 
 // Ranges of statuses that count as success; undefined: 200 to 399; null: nothing is counted.
 let callback;
-
-// Shared by all requests without headers; never changed.
-const NONE = [];
 
 /** `http.url`…``: a URL whose name is the template. */
 export function url(parts, ...values) {
@@ -29,91 +26,57 @@ export function file(data, filename, type) {
   return more().file(data, filename, type);
 }
 
-/** One request as the flat list that Rust takes. */
-function flatten(method, address, body, params) {
+/** Gives `use` one request as Rust takes it: what is unusual is in one list at the end. */
+function ask(use, method, address, body, params) {
   let name = null;
   let target = address;
   if (typeof address !== 'string') {
     target = address?.__url ?? (address === null || address === undefined ? null : String(address));
     name = address?.__name ?? null;
   }
-  let payload = null;
+  let payload = body;
   let type = null;
-  if (body !== null && body !== undefined) {
-    payload = body;
-    if (typeof body === 'object' && !(body instanceof ArrayBuffer)) {
-      const made = more().payload(body);
-      payload = made.body;
-      type = made.type;
-    }
+  if (typeof body === 'object' && body !== null && !(body instanceof ArrayBuffer)) {
+    const made = more().payload(body);
+    payload = made.body;
+    type = made.type;
   }
-  if (params === null || params === undefined)
-    return [method, target, name, payload, type === null ? NONE : ['Content-Type', type], null, null, null, null, callback, null];
-  let headers = NONE;
-  if (params.headers) {
-    headers = [];
-    for (const key of Object.keys(params.headers)) {
-      headers.push(key, String(params.headers[key]));
-      if (type !== null && key.toLowerCase() === 'content-type') type = null;
-    }
+  const plain = name === null && type === null && callback === undefined;
+  if (params === null || params === undefined) {
+    const rest = plain ? undefined : [name, type, callback, null, null, null, null];
+    return use(method, target, payload, undefined, undefined, rest);
   }
-  if (type !== null) headers = ['Content-Type', type, ...headers];
-  let tags = params.tags ?? null;
-  if (tags !== null && tags.name !== undefined) {
-    name = String(tags.name);
-    // The name alone is the usual case, and then there is no set of tags to make.
-    if (Object.keys(tags).length === 1) tags = null;
-  }
-  let expected = callback;
-  if (params.responseCallback !== undefined)
-    expected = params.responseCallback === null ? null : more().ranges(params.responseCallback, true);
-  let extras = null;
-  if (params.cookies || params.auth || params.compression || params.jar || params.throw !== undefined)
-    extras = more().extras(params);
-  return [
-    method,
-    target,
-    name,
-    payload,
-    headers,
-    tags,
-    params.timeout ?? null,
-    params.redirects ?? null,
-    params.responseType ?? null,
-    expected,
-    extras,
-  ];
+  if (
+    plain &&
+    params.timeout === undefined &&
+    params.redirects === undefined &&
+    params.responseType === undefined &&
+    params.responseCallback === undefined &&
+    !params.cookies &&
+    !params.auth &&
+    !params.compression &&
+    !params.jar &&
+    params.throw === undefined
+  )
+    return use(method, target, payload, params.headers, params.tags, undefined);
+  return use(method, target, payload, params.headers, params.tags, more().rest(name, type, callback, params));
 }
 
-// Places in the list that Rust gives back. What few scripts look at comes as lines of one text and
-// is taken apart only then.
-const STATUS = 0;
-const BODY = 1;
-const DURATION = 2;
-const BLOCKED = 3;
-const CONNECTING = 4;
-const TLS_HANDSHAKING = 5;
-const SENDING = 6;
-const WAITING = 7;
-const RECEIVING = 8;
-const ERROR_CODE = 9;
-const LINES = 10;
+const now = host.request;
+const list = (...parts) => parts;
 
-// Lines of the text; from HEADERS on names and values of headers alternate.
+// What a Response keeps for itself: symbols don't show in its keys.
+const LINES = Symbol('lines');
+const PARSED = Symbol('parsed');
+
+// What few scripts look at comes from Rust as lines of one text; from HEADERS on names and values
+// of headers alternate.
 const URL = 1;
 const ERROR = 8;
 const HEADERS = 11;
 
-// What a Response keeps for itself: symbols don't show in its keys.
-const ANSWER = Symbol('answer');
-const REQUEST = Symbol('request');
-const PARSED = Symbol('parsed');
-
-/** The lines of an answer, split at the first look. */
 function lines(response) {
-  const answer = response[ANSWER];
-  if (typeof answer[LINES] === 'string') answer[LINES] = answer[LINES].split('\n');
-  return answer[LINES];
+  return (response[LINES] ??= host.lines(response).split('\n'));
 }
 
 /** Fixes a property that was made at the first look. */
@@ -122,38 +85,33 @@ function keep(response, name, value) {
   return value;
 }
 
-export class Response {
-  constructor(answer, flat) {
-    this.status = answer[STATUS];
-    this.body = answer[BODY];
-    this[ANSWER] = answer;
-    this[REQUEST] = flat;
-  }
+const timings = (duration, blocked, connecting, tls_handshaking, sending, waiting, receiving) => ({
+  duration,
+  blocked,
+  looking_up: 0,
+  connecting,
+  tls_handshaking,
+  sending,
+  waiting,
+  receiving,
+});
 
+// Rust makes them, with `status` and `body`; the rest is found at the first look.
+export class Response {
   get timings() {
-    const answer = this[ANSWER];
-    return keep(this, 'timings', {
-      duration: answer[DURATION],
-      blocked: answer[BLOCKED],
-      looking_up: 0,
-      connecting: answer[CONNECTING],
-      tls_handshaking: answer[TLS_HANDSHAKING],
-      sending: answer[SENDING],
-      waiting: answer[WAITING],
-      receiving: answer[RECEIVING],
-    });
+    return host.timings(this, timings);
   }
 
   get url() {
-    return lines(this)[URL];
+    return keep(this, 'url', lines(this)[URL]);
   }
 
   get error() {
-    return lines(this)[ERROR];
+    return keep(this, 'error', lines(this)[ERROR]);
   }
 
   get error_code() {
-    return this[ANSWER][ERROR_CODE];
+    return keep(this, 'error_code', host.errorCode(this));
   }
 
   get headers() {
@@ -168,6 +126,11 @@ export class Response {
 
   json(path) {
     let known = this[PARSED];
+    // Nearly every path is one key, and then there is no need for all the others.
+    if (known === undefined && path !== undefined && typeof this.body === 'string') {
+      const value = host.pick(this.body, String(path));
+      if (value !== undefined) return value;
+    }
     if (known === undefined) {
       const value = typeof this.body === 'string' ? quick(this.body) : undefined;
       known = value === undefined ? more().parsed(this.body, path) : { value };
@@ -177,7 +140,6 @@ export class Response {
     }
     const { value } = known;
     if (path === undefined) return value;
-    // Nearly every path is one key.
     if (value !== null && typeof value === 'object' && !Array.isArray(value) && Object.hasOwn(value, path))
       return value[path];
     return more().select(value, String(path));
@@ -223,39 +185,37 @@ for (const name of [
 ]) {
   Object.defineProperty(Response.prototype, name, {
     get() {
-      return keep(this, name, more().field(name, lines(this), this[REQUEST]));
+      return keep(this, name, more().field(name, lines(this), this));
     },
     configurable: true,
   });
 }
 
-function send(method, address, body, params) {
-  const flat = flatten(method, address, body, params);
-  return new Response(host.request(flat), flat);
-}
+// A Response of Rust's has a prototype of Rust's.
+Object.setPrototypeOf(host.prototype(), Response.prototype);
 
 export function request(method, address, body, params) {
-  return send(String(method), address, body, params);
+  return ask(now, String(method), address, body, params);
 }
-export const get = (address, params) => send('GET', address, null, params);
-export const head = (address, params) => send('HEAD', address, null, params);
-export const post = (address, body, params) => send('POST', address, body, params);
-export const put = (address, body, params) => send('PUT', address, body, params);
-export const patch = (address, body, params) => send('PATCH', address, body, params);
-export const del = (address, body, params) => send('DELETE', address, body, params);
-export const options = (address, body, params) => send('OPTIONS', address, body, params);
+export const get = (address, params) => ask(now, 'GET', address, null, params);
+export const head = (address, params) => ask(now, 'HEAD', address, null, params);
+export const post = (address, body, params) => ask(now, 'POST', address, body, params);
+export const put = (address, body, params) => ask(now, 'PUT', address, body, params);
+export const patch = (address, body, params) => ask(now, 'PATCH', address, body, params);
+export const del = (address, body, params) => ask(now, 'DELETE', address, body, params);
+export const options = (address, body, params) => ask(now, 'OPTIONS', address, body, params);
 
 export function asyncRequest(method, address, body, params) {
   try {
-    const flat = flatten(String(method), address, body, params);
-    return shared.pending((id) => host.requestAsync(id, flat)).then((answer) => new Response(answer, flat));
+    const asked = ask(list, String(method), address, body, params);
+    return shared.pending((id) => host.requestAsync(id, asked));
   } catch (error) {
     return Promise.reject(error);
   }
 }
 
 export function batch(...given) {
-  return more().batch(given, flatten, (answer, flat) => new Response(answer, flat));
+  return more().batch(given, (method, address, body, params) => ask(list, method, address, body, params));
 }
 
 /** The jar of this VU. */

@@ -1,7 +1,7 @@
 //! Host side of the module `k6/http`: one request, several at once, or one in the background.
 //!
-//! `spec` reads the flat list that `http.js` makes, `perform` does the round trips without touching
-//! JavaScript, `answer` gives the result back as a flat list.
+//! `spec` reads what `http.js` hands over, `perform` does the round trips without touching
+//! JavaScript, `answer` gives the result back as a Response.
 
 mod answer;
 mod auth;
@@ -10,6 +10,7 @@ mod jars;
 mod leg;
 pub(super) mod more;
 mod perform;
+mod pick;
 mod spec;
 
 use std::rc::Rc;
@@ -20,34 +21,50 @@ use rquickjs::{Array, Ctx, Exception, IntoJs, Object, Value};
 use self::answer::Performed;
 pub(crate) use self::jars::{Jar, jar_of};
 use self::perform::perform;
-use self::spec::{Refused, Spec};
+use self::spec::{Asked, Refused, Spec};
 use super::{interrupted, must_run, set};
 use crate::load::client::Failure;
 use crate::load::js::host::Host;
 
 pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
+    answer::install(bridge)?;
     let vm = host.clone();
-    set(bridge, "request", move |ctx: Ctx<'js>, flat: Array<'js>| {
-        request(&ctx, &vm, &flat)
-    })?;
+    let now = move |ctx: Ctx<'js>,
+                    method: Value<'js>,
+                    target: Value<'js>,
+                    body: Value<'js>,
+                    headers: Value<'js>,
+                    tags: Value<'js>,
+                    rest: Value<'js>| {
+        let asked = Asked {
+            method,
+            target,
+            body,
+            headers,
+            tags,
+            rest,
+        };
+        request(&ctx, &vm, &asked)
+    };
+    set(bridge, "request", now)?;
     let vm = host.clone();
     set(
         bridge,
         "requestBatch",
-        move |ctx: Ctx<'js>, flats: Array<'js>| batch(&ctx, &vm, &flats),
+        move |ctx: Ctx<'js>, asked: Array<'js>| batch(&ctx, &vm, &asked),
     )?;
     let vm = host.clone();
-    let begin = move |ctx: Ctx<'js>, id: u32, flat: Array<'js>| begin(&ctx, &vm, id, &flat);
+    let begin = move |ctx: Ctx<'js>, id: u32, asked: Array<'js>| begin(&ctx, &vm, id, &asked);
     set(bridge, "requestAsync", begin)
 }
 
 fn request<'js>(
     ctx: &Ctx<'js>,
     host: &Rc<Host>,
-    flat: &Array<'js>,
+    asked: &Asked<'js>,
 ) -> rquickjs::Result<Value<'js>> {
     must_run(ctx, host, "Making http requests")?;
-    let performed = match Spec::read(ctx, host, flat)? {
+    let performed = match Spec::read(ctx, host, asked)? {
         Ok(spec) => host
             .suspender
             .block_on(perform(host.clone(), spec))
@@ -64,20 +81,20 @@ fn not_sent(host: &Host, refused: Refused) -> Performed {
 
 /// `batch` at a time, `batchPerHost` of them to one host. One request that can't be understood
 /// keeps all from being sent, as in k6.
-fn batch<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, flats: &Array<'js>) -> rquickjs::Result<Value<'js>> {
+fn batch<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, asked: &Array<'js>) -> rquickjs::Result<Value<'js>> {
     must_run(ctx, host, "Using batch")?;
     let run = host.run.as_ref().expect("a VM that runs has its run");
     let settings = &run.shared.settings;
-    let mut specs = Vec::with_capacity(flats.len());
-    for flat in flats.iter::<Value<'js>>() {
-        match read_batched(ctx, host, &flat?)? {
+    let mut specs = Vec::with_capacity(asked.len());
+    for one in asked.iter::<Value<'js>>() {
+        match read_batched(ctx, host, &one?)? {
             Ok(spec) => specs.push(spec),
             Err(refused) if settings.throw => {
                 return Err(Exception::throw_message(ctx, &refused.failure.text));
             }
             Err(refused) => {
                 tracing::warn!(error = refused.failure.text, "A batch request failed");
-                return unsent(ctx, host, specs.len(), flats.len(), refused);
+                return unsent(ctx, host, specs.len(), asked.len(), refused);
             }
         }
     }
@@ -113,13 +130,13 @@ fn batch<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, flats: &Array<'js>) -> rquickjs::
     answers.into_js(ctx)
 }
 
-/// A flat list, or the text of what is wrong with an entry.
-fn read_batched<'js>(ctx: &Ctx<'js>, host: &Host, flat: &Value<'js>) -> spec::Read {
-    match flat.as_array() {
-        Some(flat) => Spec::read(ctx, host, flat),
+/// A request, or the text of what is wrong with an entry.
+fn read_batched<'js>(ctx: &Ctx<'js>, host: &Host, asked: &Value<'js>) -> spec::Read {
+    match asked.as_array() {
+        Some(list) => Spec::read(ctx, host, &Asked::from_list(list)?),
         None => Ok(Err(Refused {
             text: String::new(),
-            failure: Failure::new(0, flat.get::<String>()?),
+            failure: Failure::new(0, asked.get::<String>()?),
         })),
     }
 }
@@ -149,9 +166,14 @@ fn unsent<'js>(
 }
 
 /// Starts a request whose answer settles promise `id` by way of the event loop.
-fn begin<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, id: u32, flat: &Array<'js>) -> rquickjs::Result<()> {
+fn begin<'js>(
+    ctx: &Ctx<'js>,
+    host: &Rc<Host>,
+    id: u32,
+    asked: &Array<'js>,
+) -> rquickjs::Result<()> {
     must_run(ctx, host, "Making http requests")?;
-    let spec = Spec::read(ctx, host, flat)?;
+    let spec = Spec::read(ctx, host, &Asked::from_list(asked)?)?;
     let vm = host.clone();
     // Made here, not in the task: it notes the group that the script is in.
     let performing = spec.map(|spec| perform(vm.clone(), spec));

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rquickjs::function::Opt;
-use rquickjs::{Coerced, Ctx, Exception, Object, Value};
+use rquickjs::{Coerced, Ctx, Exception, Function, Object, Value};
 
 use super::{interrupted, must_run, own_tags, set};
 use crate::load::js::host::Host;
@@ -77,7 +77,7 @@ fn check<'js>(
     must_run(ctx, host, "check()")?;
     let sets = sets
         .as_object()
-        .ok_or_else(|| Exception::throw_type(ctx, "check() needs an object of checks"))?;
+        .ok_or_else(|| Exception::throw_message(ctx, "no checks provided to `check`"))?;
     let own = match tags {
         Some(tags) => own_tags(ctx, tags)?,
         None => OwnTags::new(),
@@ -86,10 +86,14 @@ fn check<'js>(
     for entry in sets.props::<String, Value<'js>>() {
         let (name, set) = entry?;
         refuse_separator(ctx, "check", &name)?;
-        let result = match set.as_function() {
+        let function = set.as_function().cloned();
+        let result = match &function {
             Some(function) => function.call((value.clone(),)),
             None => Ok(set),
         };
+        if let (Ok(result), Some(function)) = (&result, &function) {
+            refuse_async(ctx, result, function)?;
+        }
         let passed = match &result {
             Ok(result) => result.get::<Coerced<bool>>()?.0,
             Err(_) => false,
@@ -102,6 +106,24 @@ fn check<'js>(
         all &= passed;
     }
     Ok(all)
+}
+
+/// As k6 does: what such a function comes to is not known when the check is counted.
+fn refuse_async<'js>(
+    ctx: &Ctx<'js>,
+    result: &Value<'js>,
+    function: &Function<'js>,
+) -> rquickjs::Result<()> {
+    if !result.is_promise() {
+        return Ok(());
+    }
+    let made_by: Object<'js> = function.get("constructor")?;
+    if made_by.get::<_, String>("name")? != "AsyncFunction" {
+        return Ok(());
+    }
+    let text = "the built-in check() does not support async functions as arguments; hint: use \
+                check() of https://jslib.k6.io/k6-utils/1.6.0/index.js";
+    Err(Exception::throw_message(ctx, text))
 }
 
 /// Gives back the time of the beginning, which `leaveGroup` wants.

@@ -1,30 +1,29 @@
-//! A performed request as the flat list that `http.js` makes a Response from.
+//! A performed request as a Response: an object with `status` and `body` that keeps what else is
+//! known in Rust, from where the getters of `http.js` take it at the first look.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use rquickjs::{Array, ArrayBuffer, Ctx, Exception, IntoJs, Value};
+use rquickjs::object::Property;
+use rquickjs::{Array, ArrayBuffer, Ctx, Exception, Function, IntoJs, Object, Value};
 
+use super::super::set;
 use super::perform::milliseconds;
+use super::pick::Picked;
 use super::spec::{BodyType, Refused, Spec};
 use crate::load::client::{RoundTrip, TlsFacts};
 use crate::load::js::events::Completion;
+use crate::load::js::ffi::Reply;
 use crate::load::metrics::Timings;
 
 /// What came of a request.
-#[derive(Debug)]
 pub(crate) struct Performed {
-    method: Rc<str>,
-    /// Of the last leg.
-    url: String,
-    /// Of the first leg, where that is another one.
-    sent_url: String,
+    spec: Option<Spec>,
+    /// Of the last leg; of a refused request the text that was no address.
+    url: Arc<str>,
     sent_cookies: String,
-    body_type: BodyType,
     throw: bool,
-    /// It was never understood: there is no method and address to name.
-    refused: bool,
     trip: RoundTrip,
 }
 
@@ -39,23 +38,16 @@ impl Completion for Performed {
 
 impl Performed {
     pub(super) fn new(
-        spec: &Spec,
-        url: String,
+        spec: Spec,
+        url: Arc<str>,
         trip: RoundTrip,
         sent_cookies: String,
     ) -> Performed {
-        let sent_url = match &spec.address {
-            Some(address) if *address.text != *url => address.text.to_string(),
-            _ => String::new(),
-        };
         Performed {
-            method: spec.method.clone(),
-            url,
-            sent_url,
-            sent_cookies,
-            body_type: spec.body_type,
             throw: spec.throw,
-            refused: false,
+            spec: Some(spec),
+            url,
+            sent_cookies,
             trip,
         }
     }
@@ -63,13 +55,10 @@ impl Performed {
     /// A request that was neither sent nor counted; `throw` is the option of the run.
     pub(super) fn refused(refused: Refused, throw: bool) -> Performed {
         Performed {
-            method: "".into(),
-            url: refused.text,
-            sent_url: String::new(),
+            spec: None,
+            url: refused.text.into(),
             sent_cookies: String::new(),
-            body_type: BodyType::Text,
             throw,
-            refused: true,
             trip: RoundTrip::failed(refused.failure),
         }
     }
@@ -90,11 +79,13 @@ impl Performed {
             }
             Ok(_) => None,
             Err(failure) => {
-                let text = if self.refused {
-                    failure.detail().to_owned()
-                } else {
-                    let method = canonical(&self.method);
-                    format!("{method} {:?}: {}", self.url, failure.detail())
+                let text = match &self.spec {
+                    // It was never understood: there is no method and address to name.
+                    None => failure.detail().to_owned(),
+                    Some(spec) => {
+                        let method = canonical(&spec.method);
+                        format!("{method} {:?}: {}", self.url, failure.detail())
+                    }
                 };
                 if self.throw {
                     return Some(text);
@@ -105,35 +96,55 @@ impl Performed {
         }
     }
 
-    /// Places in the list are the constants `STATUS` … `LINES` of `http.js`; filled in order,
-    /// because QuickJS turns an array with holes into a slow one.
+    /// The Response.
     pub(super) fn into_js<'js>(mut self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
-        let list = Array::new(ctx.clone())?;
-        let lines = self.lines();
-        let (status, code, content) = match &mut self.trip.outcome {
+        let (status, content) = match &mut self.trip.outcome {
             Ok(answer) => {
-                let code = if answer.status >= 400 {
-                    1_000 + answer.status
-                } else {
-                    0
-                };
                 let content = std::mem::take(&mut answer.body);
                 let has_body = !matches!(answer.status, 100..=199 | 204 | 304);
-                (answer.status, code, has_body.then_some(content))
+                (answer.status, has_body.then_some(content))
             }
-            Err(failure) => (0, failure.code, None),
+            Err(_) => (0, None),
         };
-        list.set(0, status)?;
+        let wanted = self
+            .spec
+            .as_ref()
+            .map_or(BodyType::Text, |spec| spec.body_type);
+        let response = Reply::wrap(ctx, self)?;
+        response.set("status", status)?;
         match content {
-            Some(content) => list.set(1, body(ctx, content, self.body_type)?)?,
-            None => list.set(1, Value::new_null(ctx.clone()))?,
+            Some(content) => response.set("body", body(ctx, content, wanted)?)?,
+            None => response.set("body", Value::new_null(ctx.clone()))?,
         }
-        for (place, time) in times(&self.trip.timings).into_iter().enumerate() {
-            list.set(2 + place, time)?;
+        Ok(response.into_value())
+    }
+
+    fn error_code(&self) -> u16 {
+        match &self.trip.outcome {
+            Ok(answer) if answer.status >= 400 => 1_000 + answer.status,
+            Ok(_) => 0,
+            Err(failure) => failure.code,
         }
-        list.set(9, code)?;
-        list.set(10, lines)?;
-        list.into_js(ctx)
+    }
+
+    /// What went out first: method, body as text, names and values of headers, coding.
+    fn sent<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Array<'js>> {
+        let list = Array::new(ctx.clone())?;
+        let Some(spec) = &self.spec else {
+            list.set(0, "")?;
+            list.set(1, "")?;
+            list.set(2, Vec::<String>::new())?;
+            return Ok(list);
+        };
+        let headers = spec.headers.iter().flat_map(|(name, value)| [name, value]);
+        list.set(0, &*spec.method)?;
+        list.set(1, &*String::from_utf8_lossy(&spec.body))?;
+        list.set(2, headers.map(String::as_str).collect::<Vec<_>>())?;
+        if !spec.codings.is_empty() {
+            let names: Vec<&str> = spec.codings.iter().map(|coding| coding.name()).collect();
+            list.set(3, names.join(", "))?;
+        }
+        Ok(list)
     }
 
     /// What few scripts look at, as lines in the order of `REASON` … `HEADERS` of `more.js`. None
@@ -169,12 +180,69 @@ impl Performed {
         if let Err(failure) = &self.trip.outcome {
             lines.push_str(&one_line(&failure.text));
         }
-        let (cookies, url) = (&self.sent_cookies, one_line(&self.sent_url));
+        let address = self.spec.as_ref().and_then(|spec| spec.address.as_ref());
+        // Of the first leg, where that is another one.
+        let sent_url = address
+            .map(|address| &*address.text)
+            .filter(|text| **text != *self.url)
+            .unwrap_or_default();
+        let (cookies, url) = (&self.sent_cookies, one_line(sent_url));
         push(&mut lines, format_args!("\n{cookies}\n{url}"));
         for (name, value) in answer.iter().flat_map(|answer| &answer.headers) {
             push(&mut lines, format_args!("\n{}\n{value}", canonical(name)));
         }
         lines
+    }
+}
+
+/// What the getters of `http.js` and `more.js` ask.
+pub(super) fn install<'js>(bridge: &Object<'js>) -> rquickjs::Result<()> {
+    set(bridge, "prototype", |ctx: Ctx<'js>| Reply::prototype(&ctx))?;
+    set(bridge, "lines", |response: Value<'js>| {
+        Reply::lend(&response, Performed::lines)
+    })?;
+    set(bridge, "errorCode", |response: Value<'js>| {
+        Reply::lend(&response, Performed::error_code)
+    })?;
+    set(bridge, "sent", |ctx: Ctx<'js>, response: Value<'js>| {
+        Reply::lend(&response, |performed: &Performed| performed.sent(&ctx))?
+    })?;
+    set(
+        bridge,
+        "timings",
+        |response: Object<'js>, make: Function<'js>| timings(&response, &make),
+    )?;
+    set(
+        bridge,
+        "pick",
+        |ctx: Ctx<'js>, body: String, key: String| pick(&ctx, &body, &key),
+    )
+}
+
+/// Made by `make` at the first look, and the Response's own from then on.
+fn timings<'js>(response: &Object<'js>, make: &Function<'js>) -> rquickjs::Result<Value<'js>> {
+    let times = Reply::lend(response.as_value(), |performed: &Performed| {
+        times(&performed.trip.timings)
+    })?;
+    let [a, b, c, d, e, f, g] = times;
+    let made: Value<'js> = make.call((a, b, c, d, e, f, g))?;
+    let kept = Property::from(made.clone());
+    response.prop("timings", kept.writable().enumerable().configurable())?;
+    Ok(made)
+}
+
+/// `response.json(key)` without making values of all the others. Undefined where there is no such
+/// key, or it takes more than this to say.
+fn pick<'js>(ctx: &Ctx<'js>, body: &str, key: &str) -> rquickjs::Result<Value<'js>> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let nothing = || Value::new_undefined(ctx.clone());
+    if key.is_empty() || !key.bytes().all(plain) {
+        return Ok(nothing());
+    }
+    match Picked::from(body, key) {
+        None => Ok(nothing()),
+        Some(Picked::Text(text)) => (*text).into_js(ctx),
+        Some(Picked::Json(json)) => ctx.json_parse(json),
     }
 }
 
@@ -213,7 +281,7 @@ fn tls_lines(lines: &mut String, tls: &TlsFacts) {
     }
 }
 
-/// In the order of `DURATION` … `RECEIVING` of `http.js`.
+/// In the order that `timings` of `http.js` takes them.
 fn times(timings: &Timings) -> [f64; 7] {
     [
         timings.duration(),

@@ -174,10 +174,10 @@ impl Leg {
     }
 
     /// As `response.url` shows it.
-    pub(super) fn address_text(&self, spec: &Spec) -> String {
+    pub(super) fn address_text(&self, spec: &Spec) -> Arc<str> {
         match &self.address {
-            Some(address) => address.text.to_string(),
-            None => spec.text.clone(),
+            Some(address) => address.text.clone(),
+            None => spec.text.as_str().into(),
         }
     }
 

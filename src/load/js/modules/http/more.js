@@ -144,7 +144,18 @@ function multipart(values) {
 
 // --- parameters of a request ---
 
-export function extras(params) {
+/** What is unusual about a request, in the order that Rust takes it. */
+export function rest(name, type, callback, params) {
+  let expected = callback;
+  if (params.responseCallback !== undefined)
+    expected = params.responseCallback === null ? null : ranges(params.responseCallback, true);
+  const { timeout = null, redirects = null, responseType = null } = params;
+  const unusual =
+    params.cookies || params.auth || params.compression || params.jar || params.throw !== undefined;
+  return [name, type, expected, timeout, redirects, responseType, unusual ? extras(params) : null];
+}
+
+function extras(params) {
   let cookies = null;
   if (params.cookies) {
     cookies = [];
@@ -164,34 +175,33 @@ export function extras(params) {
   };
 }
 
-export function batch(given, flatten, answered) {
+export function batch(given, ask) {
   if (given.length === 0) throw new Error('no argument was provided to http.batch()');
   if (given.length > 1) throw new Error('http.batch() accepts only an array or an object of requests');
   const [list] = given;
   if (list === null || typeof list !== 'object')
     throw new Error(`invalid http.batch() argument type ${host.goType(list)}`);
   const keys = Object.keys(list);
-  const flats = keys.map((key) => {
+  const asked = keys.map((key) => {
     const one = list[key];
-    if (typeof one === 'string' || one?.__url !== undefined) return flatten('GET', one, null, null);
+    if (typeof one === 'string' || one?.__url !== undefined) return ask('GET', one, null, null);
     if (Array.isArray(one)) {
       if (one.length < 2) return `invalid batch request '${JSON.stringify(one)}'`;
       if (typeof one[0] !== 'string') return `invalid method type '${String(one[0])}'`;
-      return flatten(one[0], one[1], one[2], one[3]);
+      return ask(one[0], one[1], one[2], one[3]);
     }
-    if (one === null || typeof one !== 'object') return flatten('GET', one, null, null);
+    if (one === null || typeof one !== 'object') return ask('GET', one, null, null);
     if (one.url === undefined) return `batch request ${key} doesn't have a url key`;
     if (one.method !== undefined && typeof one.method !== 'string')
       return `invalid method type '${String(one.method)}'`;
     const method = (one.method ?? 'GET').toUpperCase();
     const body = method === 'GET' || method === 'HEAD' ? null : one.body;
-    return flatten(method, one.url, body, one.params);
+    return ask(method, one.url, body, one.params);
   });
-  const answers = requests.requestBatch(flats);
+  const answers = requests.requestBatch(asked);
   const result = Array.isArray(list) ? [] : {};
   keys.forEach((key, index) => {
-    const answer = answers[index];
-    result[key] = answer === null ? null : answered(answer, flats[index]);
+    result[key] = answers[index];
   });
   return result;
 }
@@ -210,8 +220,6 @@ const OCSP = 7;
 const SENT_COOKIES = 9;
 const SENT_URL = 10;
 const HEADERS = 11;
-// Place in the list of a request.
-const EXTRAS = 10;
 
 const FIELDS = {
   status_text: (lines) => lines[REASON],
@@ -242,23 +250,20 @@ const FIELDS = {
     return cookies;
   },
 
-  request(lines, flat) {
-    const [method, , , body, given] = flat;
-    const headers = host.sentHeaders(given, lines[SENT_COOKIES], flat[EXTRAS]?.compression);
+  request(lines, response) {
+    const [method, body, given, compression] = requests.sent(response);
+    const headers = host.sentHeaders(given, lines[SENT_COOKIES], compression);
     const cookies = {};
     for (const pair of lines[SENT_COOKIES] === '' ? [] : lines[SENT_COOKIES].split('; ')) {
       const end = pair.indexOf('=');
       const name = pair.slice(0, end);
       (cookies[name] ??= []).push({ name, value: pair.slice(end + 1), replace: false });
     }
-    let text = '';
-    if (typeof body === 'string') text = body;
-    else if (body instanceof ArrayBuffer) text = host.text(body);
-    return { method, url: lines[SENT_URL] || lines[URL], headers, body: text, cookies };
+    return { method, url: lines[SENT_URL] || lines[URL], headers, body, cookies };
   },
 };
 
-export const field = (name, lines, flat) => FIELDS[name](lines, flat);
+export const field = (name, lines, response) => FIELDS[name](lines, response);
 
 export function plain(response) {
   const { remote_ip, remote_port, url, status, status_text, proto, headers, cookies, body } = response;

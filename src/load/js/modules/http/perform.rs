@@ -31,7 +31,9 @@ async fn in_group(host: Rc<Host>, mut spec: Spec, group: Rc<str>) -> Performed {
         run: host.run.as_ref().expect("a VM that runs has its run"),
         deadline: Instant::now() + spec.timeout,
     };
+    let mut as_given = None;
     if !spec.codings.is_empty() {
+        as_given = Some((spec.headers.clone(), spec.body.clone()));
         compress(&mut spec);
     }
     let mut leg = match (&spec.address, spec.problem.take()) {
@@ -41,7 +43,8 @@ async fn in_group(host: Rc<Host>, mut spec: Spec, group: Rc<str>) -> Performed {
             let failure = problem.unwrap_or_else(|| Failure::invalid_url("no address"));
             let trip = RoundTrip::failed(failure);
             work.emit(&spec, &Leg::nowhere(&spec), &trip, spec.expected.matches(0));
-            return Performed::new(&spec, spec.text.clone(), trip, String::new());
+            let url = Arc::from(spec.text.as_str());
+            return Performed::new(spec, url, trip, String::new());
         }
     };
     let mut sent_cookies = None;
@@ -83,7 +86,11 @@ async fn in_group(host: Rc<Host>, mut spec: Spec, group: Rc<str>) -> Performed {
                     );
                 }
                 let sent_cookies = sent_cookies.unwrap_or_default();
-                return Performed::new(&spec, leg.address_text(&spec), trip, sent_cookies);
+                if let Some((headers, body)) = as_given {
+                    (spec.headers, spec.body) = (headers, body);
+                }
+                let url = leg.address_text(&spec);
+                return Performed::new(spec, url, trip, sent_cookies);
             }
         }
     }

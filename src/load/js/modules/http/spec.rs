@@ -1,4 +1,4 @@
-//! A request as the script asked for it, read from the flat list that `http.js` makes.
+//! A request as the script asked for it, read from what `http.js` hands over.
 //!
 //! What is wrong with it is, as in k6, an answer rather than an exception: [`Refused`] where
 //! nothing is sent or counted, [`Spec::problem`] where it counts as a failed request.
@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rquickjs::{Array, Ctx, Object, Value};
+use rquickjs::{Array, Coerced, Ctx, Object, Value};
 
 use super::super::bytes::{go_type, text_of};
 use super::super::own_tags;
@@ -25,6 +25,35 @@ const REDIRECTS_DEFAULT: u32 = 10;
 
 /// Statuses that count as success where the script says nothing.
 const EXPECTED: &[(u16, u16)] = &[(200, 399)];
+
+/// A request as `ask` in `http.js` gives it.
+pub(super) struct Asked<'js> {
+    pub(super) method: Value<'js>,
+    /// A string; `null` where the script gave no address.
+    pub(super) target: Value<'js>,
+    /// A string, a buffer or nothing; anything else is refused.
+    pub(super) body: Value<'js>,
+    /// `params.headers` and `params.tags`, as the script made them.
+    pub(super) headers: Value<'js>,
+    pub(super) tags: Value<'js>,
+    /// Undefined, or a list of what is unusual: name, content type, expected statuses, timeout,
+    /// redirects, type of the response, and what `extras` in `more.js` makes.
+    pub(super) rest: Value<'js>,
+}
+
+impl<'js> Asked<'js> {
+    /// From a list of the same.
+    pub(super) fn from_list(list: &Array<'js>) -> rquickjs::Result<Asked<'js>> {
+        Ok(Asked {
+            method: list.get(0)?,
+            target: list.get(1)?,
+            body: list.get(2)?,
+            headers: list.get(3)?,
+            tags: list.get(4)?,
+            rest: list.get(5)?,
+        })
+    }
+}
 
 /// What becomes of an answer's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,45 +142,31 @@ pub(super) struct Refused {
 pub(super) type Read = rquickjs::Result<Result<Spec, Refused>>;
 
 impl Spec {
-    /// Places in the list are those of `flatten` in `http.js`.
-    pub(super) fn read<'js>(ctx: &Ctx<'js>, host: &Host, flat: &Array<'js>) -> Read {
+    pub(super) fn read<'js>(ctx: &Ctx<'js>, host: &Host, asked: &Asked<'js>) -> Read {
         let run = host.run.as_ref().expect("a VM that runs has its run");
         let settings = &run.shared.settings;
-        let method: String = flat.get(0)?;
-        let text: Option<String> = flat.get(1)?;
-        let Some(text) = text else {
+        let Some(target) = asked.target.as_string() else {
             return refuse(String::new(), Failure::invalid_url("'#<nil>'"));
         };
+        let text = target.to_string()?;
         let (address, mut problem) = match address(run, &text) {
             Ok(address) => (Some(address), None),
             Err(failure) if failure.code == 1020 => return refuse(text, failure),
             Err(failure) => (None, Some(failure)),
         };
+        let method: String = asked.method.get()?;
         if method.is_empty() || !method.bytes().all(is_token) {
             let text = format!("net/http: invalid method {method:?}");
             problem.get_or_insert_with(|| Failure::new(1000, text));
         }
-        let headers = headers(flat.get(4)?, &mut problem);
-        let body = match body(&flat.get(3)?)? {
+        let headers = headers(&asked.headers, &mut problem)?;
+        let body = match body(&asked.body)? {
             Ok(body) => body,
             Err(why) => return refuse(text, Failure::new(0, why)),
         };
-        let mut tags = own_tags(ctx, &flat.get::<Value<'js>>(5)?)?;
+        let mut tags = own_tags(ctx, &asked.tags)?;
         // It travels beside the set.
-        tags.retain(|(key, _)| key != "name");
-        let timeout = match timeout(&flat.get(6)?)? {
-            Ok(timeout) => timeout,
-            Err(why) => return refuse(text, Failure::new(0, why)),
-        };
-        let redirects: Option<f64> = flat.get(7)?;
-        let discard = settings.discard_response_bodies;
-        let body_type = match body_type(flat.get(8)?, discard) {
-            Ok(body_type) => body_type,
-            Err(why) => return refuse(text, Failure::new(0, why)),
-        };
-        let Some(expected) = expected(&flat.get(9)?)? else {
-            return refuse(text, Failure::new(0, "unsupported responseCallback"));
-        };
+        let named = tags.iter().position(|(key, _)| key == "name");
         let mut spec = Spec {
             method: method.into(),
             text,
@@ -159,25 +174,65 @@ impl Spec {
             problem,
             headers,
             body,
+            name: named.map(|place| tags.remove(place).1),
             tags,
-            name: flat.get(2)?,
-            timeout,
-            redirects_max: redirects.map_or(settings.redirects_max, |given| given as u32),
-            redirects_default: redirects.is_none() && settings.redirects_max == REDIRECTS_DEFAULT,
-            body_type,
-            expected,
+            timeout: TIMEOUT,
+            redirects_max: settings.redirects_max,
+            redirects_default: settings.redirects_max == REDIRECTS_DEFAULT,
+            body_type: if settings.discard_response_bodies {
+                BodyType::None
+            } else {
+                BodyType::Text
+            },
+            expected: Expected::Usual,
             throw: settings.throw,
             auth: Auth::Basic,
             cookies: Vec::new(),
             codings: Vec::new(),
             jar: None,
         };
-        match flat.get::<Option<Object<'js>>>(10)? {
+        match asked.rest.as_array() {
             None => Ok(Ok(spec)),
-            Some(extras) => match spec.read_extras(&extras)? {
+            Some(rest) => match spec.read_rest(rest)? {
                 Ok(()) => Ok(Ok(spec)),
                 Err(why) => refuse(spec.text, Failure::new(0, why)),
             },
+        }
+    }
+
+    fn read_rest<'js>(&mut self, rest: &Array<'js>) -> rquickjs::Result<Result<(), String>> {
+        if self.name.is_none() {
+            self.name = rest.get(0)?;
+        }
+        let content_type: Option<String> = rest.get(1)?;
+        if let Some(content_type) = content_type
+            && !self
+                .headers
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case("content-type"))
+        {
+            let header = ("Content-Type".to_owned(), content_type);
+            self.headers.insert(0, header);
+        }
+        match expected(&rest.get(2)?)? {
+            Some(expected) => self.expected = expected,
+            None => return Ok(Err("unsupported responseCallback".to_owned())),
+        }
+        match timeout(&rest.get(3)?)? {
+            Ok(timeout) => self.timeout = timeout,
+            Err(why) => return Ok(Err(why)),
+        }
+        if let Some(redirects) = rest.get::<Option<f64>>(4)? {
+            self.redirects_max = redirects as u32;
+            self.redirects_default = false;
+        }
+        match body_type(rest.get(5)?, self.body_type) {
+            Ok(body_type) => self.body_type = body_type,
+            Err(why) => return Ok(Err(why)),
+        }
+        match rest.get::<Option<Object<'js>>>(6)? {
+            None => Ok(Ok(())),
+            Some(extras) => self.read_extras(&extras),
         }
     }
 
@@ -228,10 +283,16 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn headers(flat: Vec<String>, problem: &mut Option<Failure>) -> Vec<(String, String)> {
-    let mut pairs = Vec::with_capacity(flat.len() / 2 + 3);
-    let mut flat = flat.into_iter();
-    while let (Some(name), Some(value)) = (flat.next(), flat.next()) {
+fn headers<'js>(
+    given: &Value<'js>,
+    problem: &mut Option<Failure>,
+) -> rquickjs::Result<Vec<(String, String)>> {
+    let Some(given) = given.as_object() else {
+        return Ok(Vec::new());
+    };
+    let mut pairs = Vec::with_capacity(4);
+    for entry in given.props::<String, Coerced<String>>() {
+        let (name, Coerced(value)) = entry?;
         // What could end the header would let a script's data write the request.
         if name.is_empty() || !name.bytes().all(is_token) {
             let text = format!("net/http: invalid header field name {name:?}");
@@ -245,7 +306,7 @@ fn headers(flat: Vec<String>, problem: &mut Option<Failure>) -> Vec<(String, Str
         }
         pairs.push((name, value));
     }
-    pairs
+    Ok(pairs)
 }
 
 fn body(payload: &Value<'_>) -> rquickjs::Result<Result<Bytes, String>> {
@@ -282,10 +343,10 @@ fn timeout(given: &Value<'_>) -> rquickjs::Result<Result<Duration, String>> {
     }))
 }
 
-fn body_type(given: Option<String>, discard: bool) -> Result<BodyType, String> {
+fn body_type(given: Option<String>, usual: BodyType) -> Result<BodyType, String> {
     match given.as_deref() {
-        None if discard => Ok(BodyType::None),
-        None | Some("text") => Ok(BodyType::Text),
+        None => Ok(usual),
+        Some("text") => Ok(BodyType::Text),
         Some("binary") => Ok(BodyType::Binary),
         Some("none") => Ok(BodyType::None),
         Some(other) => Err(format!("{other} does not belong to ResponseType values")),
