@@ -113,14 +113,33 @@ pub(crate) fn resolve(base: &str, name: &str) -> Result<String, String> {
     ))
 }
 
+/// k6's answers to imports of what it once had.
+fn removed_module(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "k6/experimental/timers" => {
+            "k6/experimental/timers has been graduated, and it's now globally available as \
+             defined by standard WebAPIs. You just need to remove the import."
+        }
+        "k6/experimental/webcrypto" => {
+            "k6/experimental/webcrypto has been graduated and it's now globally available as \
+             defined by standard WebAPIs. You just need to remove the import."
+        }
+        "k6/experimental/grpc" => {
+            "k6/experimental/grpc has been graduated, please use k6/net/grpc instead."
+        }
+        "k6/experimental/tracing" => "k6/experimental/tracing has been removed.",
+        "k6/experimental/redis" => "k6/experimental/redis has been removed.",
+        _ => return None,
+    })
+}
+
 fn unknown_module(name: &str) -> String {
+    if let Some(removed) = removed_module(name) {
+        return removed.to_owned();
+    }
     let hint = match name {
         _ if name.starts_with("k6/x/") => "extensions of k6 are not part of dchat",
         "k6/browser" | "k6/experimental/browser" => "browsers are not part of dchat",
-        "k6/experimental/timers" => "k6 has removed it; import from 'k6/timers' or use the globals",
-        "k6/experimental/webcrypto" => "k6 has removed it; use the global 'crypto'",
-        "k6/experimental/grpc" => "k6 has removed it; import from 'k6/net/grpc'",
-        "k6/experimental/tracing" | "k6/experimental/redis" => "k6 has removed it",
         _ => "the module may be misspelt, or need a cargo feature that this build has not",
     };
     format!("unknown module: {name:?}\nhint: {hint}")
