@@ -52,6 +52,10 @@ mod globals;
 mod grpc;
 /// Pages: parsing, selections, elements, forms and links.
 mod html;
+/// Servers that hang, lie, break off or explode: k6's error codes, and nobody else is harmed.
+mod bad_servers;
+/// The load client on the wire: TLS, HTTP/2, names, forms, cookies, redirects, timings.
+mod http_client;
 /// The k6 API as scripts see it: modules, options, lifecycle, isolation of VUs.
 mod js_api;
 /// The libraries of jslib.k6.io that the binary carries.

@@ -17,6 +17,7 @@
 //! dchat(["config", "show"]).run().expect(0).stdout         // a command to its end, with a deadline
 //! dchat(["relay"]).spawn()                                 // the same, still running: signal, stdout lines
 //! Script::new("export default function () {}").args(["-i", "3"]).run().expect(0).metric("iterations")
+//! Origin::start(|seen, stream| reply(stream, "200 OK", &[], b"x")).seen()    // a server that answers as told
 //! command(peer("chromium"), [..]).run()                    // a stranger's program; missing: fails, ./tests/run installs it
 //! eventually("the message is delivered", || Some(..))      // polls with a deadline; tests never sleep
 //! rounds(20)                                               // DCHAT_ROUNDS or this
@@ -28,6 +29,7 @@
 
 pub mod command;
 pub mod http;
+pub mod origin;
 pub mod process;
 pub mod relay;
 pub mod script;
@@ -36,6 +38,7 @@ pub mod ws;
 
 pub use command::{command, dchat, peer};
 pub use http::{Client, Response};
+pub use origin::{After, Origin, Seen, raw, reply};
 pub use relay::Relay;
 pub use script::Script;
 pub use serde_json::{Value, json};
