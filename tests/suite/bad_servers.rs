@@ -1,66 +1,91 @@
 //! Servers that hang, lie, break off or explode: k6's error codes, and nobody else is harmed.
 
 use std::io::Write;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 
 use crate::support::*;
 
 /// One way to misbehave: the path, the code that the response gets, a part of its error.
-type Case = (&'static str, u16, &'static str, fn(&mut TcpStream));
+type Case = (&'static str, u16, &'static str, fn(&mut TcpStream) -> After);
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\n";
 
-fn bytes(stream: &mut TcpStream, text: &str) {
+fn bytes(stream: &mut TcpStream, text: &str) -> After {
     raw(stream, text.as_bytes());
-}
-
-/// A reset instead of an end.
-fn reset(stream: &mut TcpStream) {
-    let socket = socket2::SockRef::from(&*stream);
-    let _ = socket.set_linger(Some(std::time::Duration::ZERO));
+    After::Close
 }
 
 const CASES: [Case; 14] = [
-    ("/silent-end", 1000, "EOF", |_| {}),
-    ("/half-head", 1000, "unexpected EOF", |stream| bytes(stream, "HTTP/1.1 200 O")),
+    ("/silent-end", 1000, "EOF", |_| After::Close),
+    ("/half-head", 1000, "unexpected EOF", |stream| {
+        bytes(stream, "HTTP/1.1 200 O")
+    }),
     ("/half-body", 1000, "unexpected EOF", |stream| {
-        bytes(stream, &format!("{HEAD}Content-Length: 100\r\n\r\nhalf"));
+        bytes(stream, &format!("{HEAD}Content-Length: 100\r\n\r\nhalf"))
     }),
     ("/half-chunk", 1000, "unexpected EOF", |stream| {
-        bytes(stream, &format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n64\r\nhalf"));
+        bytes(
+            stream,
+            &format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n64\r\nhalf"),
+        )
     }),
-    ("/reset", 1220, "connection reset by peer", reset),
-    ("/reset-in-body", 1220, "connection reset by peer", |stream| {
-        // The client has read the head before the reset: it says so on a second connection.
-        bytes(stream, &format!("{HEAD}Content-Length: 100\r\n\r\nhalf"));
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        reset(stream);
-    }),
+    ("/reset", 1220, "connection reset by peer", |_| After::Reset),
+    (
+        "/reset-in-body",
+        1220,
+        "connection reset by peer",
+        |stream| {
+            // The client has to read the head before the reset throws it away.
+            bytes(stream, &format!("{HEAD}Content-Length: 100\r\n\r\nhalf"));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            After::Reset
+        },
+    ),
     ("/no-http", 1000, "malformed HTTP response", |stream| {
-        bytes(stream, "220 smtp.example.com ready\r\n\r\n");
+        bytes(stream, "220 smtp.example.com ready\r\n\r\n")
     }),
     ("/bad-length", 1000, "bad Content-Length", |stream| {
-        bytes(stream, &format!("{HEAD}Content-Length: many\r\n\r\n"));
+        bytes(stream, &format!("{HEAD}Content-Length: many\r\n\r\n"))
     }),
-    ("/bad-chunk", 1000, "invalid byte in chunk length", |stream| {
-        bytes(stream, &format!("{HEAD}Transfer-Encoding: chunked\r\n\r\nzz\r\n"));
-    }),
+    (
+        "/bad-chunk",
+        1000,
+        "invalid byte in chunk length",
+        |stream| {
+            bytes(
+                stream,
+                &format!("{HEAD}Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+            )
+        },
+    ),
     ("/endless-head", 1000, "headers exceeded", |stream| {
         bytes(stream, HEAD);
         let line = format!("X-Again: {}\r\n", "x".repeat(8_000));
         while stream.write_all(line.as_bytes()).is_ok() {}
+        After::Close
     }),
     ("/endless-body", 1000, "larger than", |stream| {
         bytes(stream, &format!("{HEAD}\r\n"));
         while stream.write_all(&[b'x'; 65_536]).is_ok() {}
+        After::Close
     }),
     ("/huge-length", 1000, "larger than", |stream| {
-        bytes(stream, &format!("{HEAD}Content-Length: 999999999999\r\n\r\nx"));
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        bytes(
+            stream,
+            &format!("{HEAD}Content-Length: 999999999999\r\n\r\nx"),
+        )
     }),
-    ("/no-gzip", 1701, "error decompressing response body", |stream| {
-        bytes(stream, &format!("{HEAD}Content-Encoding: gzip\r\n\r\nno gzip at all"));
-    }),
+    (
+        "/no-gzip",
+        1701,
+        "error decompressing response body",
+        |stream| {
+            bytes(
+                stream,
+                &format!("{HEAD}Content-Encoding: gzip\r\n\r\nno gzip at all"),
+            )
+        },
+    ),
     ("/bomb", 1701, "larger than", |stream| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         for _ in 0..64 {
@@ -68,6 +93,7 @@ const CASES: [Case; 14] = [
         }
         bytes(stream, &format!("{HEAD}Content-Encoding: gzip\r\n\r\n"));
         raw(stream, &encoder.finish().unwrap());
+        After::Close
     }),
 ];
 
@@ -75,8 +101,7 @@ fn misbehaving() -> Origin {
     Origin::start(|seen, stream| {
         let case = CASES.iter().find(|(path, ..)| *path == seen.target);
         let (.., act) = case.expect("the script asks for known paths");
-        act(stream);
-        After::Close
+        act(stream)
     })
 }
 
@@ -151,10 +176,16 @@ fn a_server_that_never_answers_costs_the_timeout_and_only_its_own_vu() {
 
 #[test]
 fn addresses_that_lead_nowhere_are_told_apart() {
-    // Bound and never accepting: the port is taken, nobody greets.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let free = listener.local_addr().unwrap();
     drop(listener);
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let answering = plain.try_clone().unwrap();
+    std::thread::spawn(move || {
+        for stream in answering.incoming().flatten() {
+            bytes(&mut { stream }, "HTTP/1.0 400 Bad Request\r\n\r\n");
+        }
+    });
     let script = format!(
         r#"
         import http from 'k6/http';
@@ -177,7 +208,7 @@ fn addresses_that_lead_nowhere_are_told_apart() {
             'no number': () => code(undefined).startsWith('1020 invalid URL: '),
           }});
         }}"#,
-        plain = Origin::saying(|_| Vec::new()).addr(),
+        plain = plain.local_addr().unwrap(),
     );
     let ran = Script::new(&script).run().all_checks_pass();
     // What could not be parsed was no request.
@@ -219,7 +250,10 @@ fn a_failed_request_throws_only_where_it_is_asked_to() {
 #[test]
 fn a_discarded_body_may_be_larger_than_the_memory() {
     let origin = Origin::start(|_, stream| {
-        raw(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n");
+        raw(
+            stream,
+            b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n\r\n",
+        );
         for _ in 0..1_024 {
             raw(stream, &[b'x'; 65_536]);
         }
@@ -249,9 +283,8 @@ fn a_discarded_body_may_be_larger_than_the_memory() {
 #[test]
 fn a_kept_connection_that_the_server_has_closed_is_replaced() {
     let origin = Origin::start(|_, stream| {
+        // Without saying so.
         reply(stream, "200 OK", &[], b"once");
-        // Without saying so before.
-        let _ = stream.shutdown(Shutdown::Both);
         After::Close
     });
     let script = format!(
@@ -270,4 +303,32 @@ fn a_kept_connection_that_the_server_has_closed_is_replaced() {
     );
     let ran = Script::new(&script).run().all_checks_pass();
     assert_eq!(ran.metric("http_reqs")["count"], 10);
+}
+
+#[test]
+fn an_answer_before_the_end_of_the_request_is_an_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut stream = stream;
+            let _ = std::io::Read::read(&mut stream, &mut [0; 512]);
+            bytes(
+                &mut stream,
+                "HTTP/1.1 413 Too Much\r\nContent-Length: 2\r\n\r\nno",
+            );
+            // It neither reads on nor hangs up.
+            std::mem::forget(stream);
+        }
+    });
+    let script = format!(
+        r#"
+        import http from 'k6/http';
+        import {{ check }} from 'k6';
+        export default function () {{
+          const r = http.post('http://{addr}/', 'x'.repeat(20 << 20), {{ timeout: '20s' }});
+          check(r, {{ early: (r) => r.status === 413 && r.body === 'no' }}) || console.log(r.error);
+        }}"#
+    );
+    Script::new(&script).run().all_checks_pass();
 }

@@ -179,23 +179,39 @@ fn answers_show_everything_that_k6_shows() {
 #[test]
 fn redirects_follow_gos_rules() {
     let elsewhere = mirror();
-    let there = format!("{}/there", elsewhere.url().replace("127.0.0.1", "localhost"));
+    let there = format!(
+        "{}/there",
+        elsewhere.url().replace("127.0.0.1", "localhost")
+    );
     let origin = Origin::start(move |seen, stream| {
         let status = &seen.target[1..4];
         match seen.target.as_str() {
             "/loop" => reply(stream, "302 Found", &[("Location", "/loop")], b""),
-            "/away" => reply(stream, "307 Temporary Redirect", &[("Location", &there)], b""),
+            "/away" => reply(
+                stream,
+                "307 Temporary Redirect",
+                &[("Location", &there)],
+                b"",
+            ),
             "/bad" => reply(stream, "302 Found", &[("Location", "http://h:port/")], b""),
             "/bare" => reply(stream, "302 Found", &[], b"no way"),
             "/end" => {
                 let (method, length) = (&seen.method, seen.body.len());
                 let (referer, kind) = (seen.header("referer"), seen.header("content-type"));
-                let text = format!("{method} {length} {kind} {referer} {}", seen.header("cookie"));
+                let text = format!(
+                    "{method} {length} {kind} {referer} {}",
+                    seen.header("cookie")
+                );
                 reply(stream, "200 OK", &[], text.as_bytes())
             }
             _ => {
                 let cookie = ("Set-Cookie", "way=1; Path=/");
-                reply(stream, &format!("{status} Go"), &[("Location", "/end"), cookie], b"")
+                reply(
+                    stream,
+                    &format!("{status} Go"),
+                    &[("Location", "/end"), cookie],
+                    b"",
+                )
             }
         }
     });
@@ -323,7 +339,10 @@ fn callbacks_say_what_a_failure_is() {
     .run()
     .all_checks_pass();
     let failed = ran.metric("http_req_failed");
-    assert_eq!((&failed["passes"], &failed["fails"]), (&json!(2), &json!(3)));
+    assert_eq!(
+        (&failed["passes"], &failed["fails"]),
+        (&json!(2), &json!(3))
+    );
     assert_eq!(ran.metric("http_reqs")["count"], 6);
 }
 
@@ -333,12 +352,22 @@ fn digest_answers_the_challenge_and_never_sends_the_password() {
         let given = seen.header("authorization");
         if given.is_empty() {
             let challenge = "Digest realm=\"r\", nonce=\"abc\", qop=\"auth\", algorithm=MD5";
-            return reply(stream, "401 Unauthorized", &[("WWW-Authenticate", challenge)], b"no");
+            return reply(
+                stream,
+                "401 Unauthorized",
+                &[("WWW-Authenticate", challenge)],
+                b"no",
+            );
         }
         let mut context = digest_auth::AuthContext::new("user", "pa ss", "/x?y=1");
         let field = |name: &str| {
             let from = given.find(&format!("{name}=")).unwrap() + name.len() + 1;
-            given[from..].split(',').next().unwrap().trim_matches('"').to_owned()
+            given[from..]
+                .split(',')
+                .next()
+                .unwrap()
+                .trim_matches('"')
+                .to_owned()
         };
         context.set_custom_cnonce(field("cnonce"));
         let mut prompt =
@@ -346,7 +375,12 @@ fn digest_answers_the_challenge_and_never_sends_the_password() {
                 .unwrap();
         let wanted = prompt.respond(&context).unwrap().response;
         let right = field("response") == wanted && field("username") == "user";
-        reply(stream, if right { "200 OK" } else { "403 Forbidden" }, &[], b"yes")
+        reply(
+            stream,
+            if right { "200 OK" } else { "403 Forbidden" },
+            &[],
+            b"yes",
+        )
     });
     let ran = script(
         &origin,
@@ -361,7 +395,12 @@ fn digest_answers_the_challenge_and_never_sends_the_password() {
     assert_eq!(ran.metric("http_reqs")["count"], 2);
     // The refusal is expected of the first.
     assert_eq!(ran.metric("http_req_failed")["passes"], 0);
-    assert!(origin.seen().iter().all(|seen| !seen.header("authorization").starts_with("Basic")));
+    assert!(
+        origin
+            .seen()
+            .iter()
+            .all(|seen| !seen.header("authorization").starts_with("Basic"))
+    );
 }
 
 #[test]
@@ -414,7 +453,10 @@ fn batches_keep_their_shape_and_limits() {
     .all_checks_pass();
     assert_eq!(ran.metric("http_reqs")["count"], 19);
     let connections = origin.seen().iter().map(|seen| seen.connection).max();
-    assert!(connections.unwrap() < 3, "at most three at a time to one host");
+    assert!(
+        connections.unwrap() < 3,
+        "at most three at a time to one host"
+    );
 }
 
 #[test]
@@ -448,7 +490,10 @@ fn json_paths_are_gjsons() {
         ("friends.#.age|@reverse", "[47,68,44]"),
         ("children|@reverse|0", r#""Jack""#),
         ("name.@keys", r#"["first","last"]"#),
-        ("{name.first,age,\"n\":children.#}", r#"{"first":"Tom","age":37,"n":3}"#),
+        (
+            "{name.first,age,\"n\":children.#}",
+            r#"{"first":"Tom","age":37,"n":3}"#,
+        ),
         ("[age,name.first]", r#"[37,"Tom"]"#),
         ("none", "null"),
         ("children.9", "undefined"),
@@ -583,7 +628,12 @@ fn parallel_requests_are_spread_over_connections_and_few_are_kept() {
     .run()
     .all_checks_pass();
     assert_eq!(ran.metric("http_reqs")["count"], 40);
-    let connections = origin.seen().iter().map(|seen| seen.connection).max().unwrap();
+    let connections = origin
+        .seen()
+        .iter()
+        .map(|seen| seen.connection)
+        .max()
+        .unwrap();
     // Six of the first twenty stay (`batchPerHost`).
     assert!(connections >= 20, "{connections}");
 }

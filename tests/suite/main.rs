@@ -36,6 +36,8 @@ mod push;
 /// The ordered end: drain, deadline, signals, exit codes of a stopping relay.
 mod shutdown;
 
+/// Servers that hang, lie, break off or explode: k6's error codes, and nobody else is harmed.
+mod bad_servers;
 /// Load commands as k6 has them: flags, layers of options, archives, the `k6` link.
 #[cfg(unix)]
 mod cli_run;
@@ -52,8 +54,6 @@ mod globals;
 mod grpc;
 /// Pages: parsing, selections, elements, forms and links.
 mod html;
-/// Servers that hang, lie, break off or explode: k6's error codes, and nobody else is harmed.
-mod bad_servers;
 /// The load client on the wire: TLS, HTTP/2, names, forms, cookies, redirects, timings.
 mod http_client;
 /// The k6 API as scripts see it: modules, options, lifecycle, isolation of VUs.

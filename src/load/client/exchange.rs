@@ -5,9 +5,10 @@ use std::io;
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::connection::Connection;
+use super::upload::{self, Sent};
 use super::{Answer, Body, Failure, Request, Reuse};
 use crate::load::metrics::Timings;
 
@@ -79,17 +80,17 @@ pub(super) async fn exchange(
         failure: Failure::exchange(error),
         stale: stale && reused && repeatable,
     };
-    stream
-        .write_all(&wire)
+    let sent = upload::send(stream, &wire, buffer)
         .await
         .map_err(|error| broken(&error, true))?;
-    stream.flush().await.map_err(|error| broken(&error, true))?;
     timings.sending = begun.elapsed();
-    let written = Instant::now();
-    fill(stream, buffer)
-        .await
-        .map_err(|error| broken(&error, true))?;
-    timings.waiting = written.elapsed();
+    if sent == Sent::All {
+        let written = Instant::now();
+        fill(stream, buffer)
+            .await
+            .map_err(|error| broken(&error, true))?;
+        timings.waiting = written.elapsed();
+    }
     let first_byte = Instant::now();
     let answered = async {
         let head = read_head(stream, buffer).await?;
@@ -104,7 +105,10 @@ pub(super) async fn exchange(
         ReadError::Malformed(what) => Broken::finally(Failure::malformed(&what)),
         ReadError::TooLarge(bytes_max) => Broken::finally(Failure::body_too_large(bytes_max)),
     })?;
-    let keep = keep(&head, &framing, request.reuse);
+    let keep = match sent {
+        Sent::All => keep(&head, &framing, request.reuse),
+        Sent::Part => Keep::No,
+    };
     Ok((
         Answer {
             status: head.status,
@@ -174,7 +178,10 @@ pub(crate) fn wire_head(request: &Request) -> String {
 }
 
 /// Reads more; the end of the stream is an error.
-async fn fill(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<()> {
+pub(super) async fn fill(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> io::Result<()> {
     buffer.reserve(READ_BYTES);
     if stream.read_buf(buffer).await? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());

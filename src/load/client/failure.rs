@@ -205,6 +205,10 @@ impl Failure {
 
     pub(crate) fn http2(error: &h2::Error) -> Failure {
         if let Some(error) = error.get_io() {
+            // What the library calls a broken pipe is the end of what the server says.
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                return Failure::cut_off(&io::ErrorKind::UnexpectedEof.into());
+            }
             return Failure::cut_off(error);
         }
         let Some(reason) = error.reason() else {

@@ -3,20 +3,22 @@
 //! The session's own task moves frames; it runs on the VU's worker and ends with the last handle of
 //! the session, or when the server is gone.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{RecvStream, SendStream};
 use hyper::http::{self, HeaderName, HeaderValue, StatusCode};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::connection::Connection;
 use super::exchange::Broken;
+use super::patient::Patient;
 use super::tls::TlsFacts;
 use super::{Answer, Body, Failure, Request};
 use crate::load::metrics::Timings;
@@ -26,6 +28,9 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 1 << 30;
 /// Largest answer head.
 const HEADERS_BYTES_MAX: u32 = 1 << 20;
+
+/// How long the end of a lost session is waited for.
+const REASON_WAIT: Duration = Duration::from_millis(50);
 
 /// Headers that belong to a connection of HTTP/1 (RFC 9113 §8.2.2) and those made here.
 const NOT_FORWARDED: [&str; 7] = [
@@ -46,7 +51,12 @@ pub(super) struct Session {
     tls: Option<Rc<TlsFacts>>,
     driver: Rc<Driver>,
     used: Rc<Cell<bool>>,
+    reason: Reason,
+    ended: Rc<Notify>,
 }
+
+/// Why the session as a whole has ended, where that is known.
+pub(super) type Reason = Rc<RefCell<Option<Failure>>>;
 
 /// Ends the session's task with its last handle.
 struct Driver(AbortHandle);
@@ -68,11 +78,20 @@ impl Session {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(HEADERS_BYTES_MAX);
+        let reason = Reason::default();
+        let stream = Patient::new(stream, reason.clone());
         let greeted = builder.handshake(stream).await;
-        let (requests, driver) = greeted.map_err(|error| Failure::http2(&error))?;
+        let (requests, driver) = greeted.map_err(|error| named(&error, &reason))?;
+        let (known, ended) = (reason.clone(), Rc::new(Notify::new()));
+        let over = ended.clone();
         let task = tokio::task::spawn_local(async move {
-            // Its end is seen by the requests on it.
-            let _ = driver.await;
+            // Its requests learn only that it has ended.
+            if let Err(error) = driver.await
+                && error.is_go_away()
+            {
+                *known.borrow_mut() = Some(Failure::http2(&error));
+            }
+            over.notify_waiters();
         });
         Ok(Session {
             requests,
@@ -80,6 +99,8 @@ impl Session {
             tls,
             driver: Rc::new(Driver(task.abort_handle())),
             used: Rc::default(),
+            reason,
+            ended,
         })
     }
 
@@ -98,22 +119,47 @@ impl Session {
         timings: &mut Timings,
     ) -> Result<Answer, Broken> {
         let reused = self.used.replace(true);
+        let exchanged = self.try_exchange(request, timings).await;
+        match exchanged {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(failure)) => Err(Broken::finally(failure)),
+            Err(error) => {
+                if error.is_io() {
+                    // The session's task may still be about to learn why.
+                    let ended = self.ended.notified();
+                    let _ = tokio::time::timeout(REASON_WAIT, ended).await;
+                }
+                let failure = named(&error, &self.reason);
+                // A goodbye with a reason holds for whoever comes next, too.
+                let is_final = (1610..1630).contains(&failure.code);
+                Err(Broken {
+                    stale: may_repeat(&error, reused, &request.method) && !is_final,
+                    failure,
+                })
+            }
+        }
+    }
+
+    /// The outer error is the session's.
+    async fn try_exchange(
+        &self,
+        request: &Request,
+        timings: &mut Timings,
+    ) -> Result<Result<Answer, Failure>, h2::Error> {
         let begun = Instant::now();
-        let broken = |error: h2::Error| Broken {
-            stale: may_repeat(&error, reused),
-            failure: Failure::http2(&error),
+        let head = match head(request) {
+            Ok(head) => head,
+            Err(failure) => return Ok(Err(failure)),
         };
-        let head = head(request).map_err(Broken::finally)?;
-        let mut requests = self.requests.clone().ready().await.map_err(broken)?;
+        let mut requests = self.requests.clone().ready().await?;
         let ends = request.body.is_empty();
-        let (mut response, mut upload) = requests.send_request(head, ends).map_err(broken)?;
-        let early = send_body(&mut upload, &request.body, &mut response).await;
-        let early = early.map_err(broken)?;
+        let (mut response, mut upload) = requests.send_request(head, ends)?;
+        let early = send_body(&mut upload, &request.body, &mut response).await?;
         timings.sending = begun.elapsed();
         let sent = Instant::now();
         let answered = match early {
             Some(answered) => answered,
-            None => response.await.map_err(broken)?,
+            None => response.await?,
         };
         timings.waiting = sent.elapsed();
         let first_byte = Instant::now();
@@ -122,14 +168,23 @@ impl Session {
         timings.receiving = first_byte.elapsed();
         // An upload that the answer came before ends here.
         drop(upload);
-        Ok(Answer {
+        Ok(body?.map(|body| Answer {
             status: parts.status.as_u16(),
             reason: reason(parts.status).to_owned(),
             headers: headers(&parts.headers),
-            body: body.map_err(Broken::finally)?,
+            body,
             proto: "HTTP/2.0",
             tls: self.tls.clone(),
-        })
+        }))
+    }
+}
+
+/// A lost session is lost for all its requests; why, it has been told once.
+fn named(error: &h2::Error, reason: &Reason) -> Failure {
+    let known = reason.borrow();
+    match &*known {
+        Some(known) if error.is_io() => known.clone(),
+        _ => Failure::http2(error),
     }
 }
 
@@ -200,29 +255,33 @@ async fn send_body(
     Ok(None)
 }
 
-async fn receive(download: &mut RecvStream, take: Body) -> Result<Vec<u8>, Failure> {
+async fn receive(
+    download: &mut RecvStream,
+    take: Body,
+) -> Result<Result<Vec<u8>, Failure>, h2::Error> {
     let mut body = Vec::new();
     while let Some(part) = poll_fn(|cx| download.poll_data(cx)).await {
-        let part = part.map_err(|error| Failure::http2(&error))?;
+        let part = part?;
         // Failing to give room back means that the stream is over, which the next read says.
         let _ = download.flow_control().release_capacity(part.len());
         match take {
             Body::Discard => {}
             Body::Keep { bytes_max } if body.len() + part.len() > bytes_max => {
-                return Err(Failure::body_too_large(bytes_max));
+                return Ok(Err(Failure::body_too_large(bytes_max)));
             }
             Body::Keep { .. } => body.extend_from_slice(&part),
         }
     }
-    Ok(body)
+    Ok(Ok(body))
 }
 
 /// What the server has surely not worked on may be sent again on a new session (RFC 9113 §8.7).
-fn may_repeat(error: &h2::Error, reused: bool) -> bool {
-    let refused = error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM);
+fn may_repeat(error: &h2::Error, reused: bool, method: &str) -> bool {
+    let refused = error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     let said_goodbye =
-        error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
-    refused || said_goodbye || (reused && error.is_io())
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+    let harmless = matches!(method, "GET" | "HEAD" | "OPTIONS");
+    refused || said_goodbye || (reused && harmless && error.is_io())
 }
 
 fn headers(received: &http::HeaderMap) -> Vec<(String, String)> {

@@ -14,7 +14,9 @@ mod failure;
 pub(crate) mod grpc;
 mod http2;
 mod ocsp;
+mod patient;
 mod tls;
+mod upload;
 pub(crate) mod websocket;
 
 use std::cell::RefCell;

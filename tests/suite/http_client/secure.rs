@@ -125,7 +125,10 @@ async fn serve(stream: TlsStream<TcpStream>) {
     let mut stream = stream;
     let mut buffer = vec![0; 16_384];
     while let Ok(1..) = stream.read(&mut buffer).await {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}",
+            name.len()
+        );
         if stream.write_all(head.as_bytes()).await.is_err() {
             break;
         }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A request as it came over the wire.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ impl Seen {
 pub enum After {
     Keep,
     Close,
+    /// Ended by a reset.
+    Reset,
 }
 
 pub struct Origin {
@@ -114,9 +117,16 @@ fn serve(
     let _ = out.set_nodelay(true);
     let mut reader = BufReader::new(stream);
     while let Some(seen) = read(&mut reader, connection) {
-        kept.lock().expect("no thread panics with it").push(seen.clone());
-        if answer(&seen, &mut out) == After::Close {
-            break;
+        kept.lock()
+            .expect("no thread panics with it")
+            .push(seen.clone());
+        match answer(&seen, &mut out) {
+            After::Keep => {}
+            After::Close => break,
+            After::Reset => {
+                let _ = socket2::SockRef::from(&out).set_linger(Some(Duration::ZERO));
+                return;
+            }
         }
     }
     let _ = out.shutdown(std::net::Shutdown::Both);

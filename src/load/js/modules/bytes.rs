@@ -47,6 +47,8 @@ pub(super) fn text_of(value: &Value<'_>) -> rquickjs::Result<String> {
 pub(super) fn go_type(value: &Value<'_>) -> &'static str {
     if value.is_null() || value.is_undefined() {
         "<nil>"
+    } else if value.is_string() {
+        "string"
     } else if value.is_bool() {
         "bool"
     } else if value.is_int() {
