@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::{Failure, Live, SummaryShape, SummaryWanted};
 use crate::load::control::Stage;
 use crate::load::exit::Exit;
+use crate::load::js::ScriptError;
 use crate::load::metrics::sink::Sink;
 use crate::load::metrics::{Engine, builtin};
 use crate::load::output::RunStart;
@@ -48,7 +49,7 @@ impl Live {
                     machine::summary(&outcome.summary, &outcome.name, detail, now).to_string()
                 }
             };
-            outcome.custom_summary = self.handle_summary(&data).await;
+            self.handle_summary(&data, &mut outcome).await;
         }
         if let Ok(pool) = Arc::try_unwrap(self.pool) {
             pool.stop().await;
@@ -56,14 +57,17 @@ impl Live {
         outcome
     }
 
-    /// What the script's own summary says; an exception in it is logged and changes nothing else.
-    async fn handle_summary(&self, data: &str) -> Option<Vec<(String, Vec<u8>)>> {
+    /// What the script's own summary says; an exception in it is logged and changes nothing else,
+    /// one that takes too long is a failure.
+    async fn handle_summary(&self, data: &str, outcome: &mut RunOutcome) {
         let limit = self.options.handle_summary_timeout;
         match self.pool.call_handle_summary(data.to_owned(), limit).await {
-            Ok(files) => Some(files),
+            Ok(files) => outcome.custom_summary = Some(files),
             Err(error) => {
                 tracing::error!("handleSummary failed, the default summary follows: {error}");
-                None
+                if matches!(error, ScriptError::Timeout { .. }) && outcome.exit_code == 0 {
+                    outcome.exit_code = Exit::of_script(&error) as u8;
+                }
             }
         }
     }

@@ -36,7 +36,7 @@ pub mod script;
 pub mod sse;
 pub mod ws;
 
-pub use command::{command, dchat, peer};
+pub use command::{Finished, Invocation, command, dchat, peer};
 pub use http::{Client, Response};
 pub use origin::{After, Origin, Seen, raw, reply};
 pub use relay::Relay;
