@@ -131,9 +131,26 @@ impl Client {
         payload: Option<Payload>,
         timeout: Duration,
     ) -> Result<Response, Error> {
+        self.request_with(HeaderMap::new(), method, url, payload, timeout)
+            .await
+    }
+
+    /// The same with headers of this request alone.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn request_with(
+        &self,
+        headers: HeaderMap,
+        method: Method,
+        url: &Url,
+        payload: Option<Payload>,
+        timeout: Duration,
+    ) -> Result<Response, Error> {
         let origin = origin(url)?;
         let exchange = async {
-            let (response, sender) = self.exchange(&origin, method, url, payload).await?;
+            let request = self.build(&origin, headers, method, url, payload)?;
+            let (response, sender) = self.exchange(&origin, url, request).await?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX)
                 .collect()
@@ -165,7 +182,8 @@ impl Client {
     /// As [`Client::request`].
     pub async fn stream(&self, url: &Url, timeout: Duration) -> Result<Stream, Error> {
         let origin = origin(url)?;
-        let open = self.exchange(&origin, Method::GET, url, None);
+        let request = self.build(&origin, HeaderMap::new(), Method::GET, url, None)?;
+        let open = self.exchange(&origin, url, request);
         match tokio::time::timeout(timeout, open).await {
             Ok(Ok((response, sender))) => Ok(Stream {
                 status: response.status(),
@@ -183,15 +201,13 @@ impl Client {
     async fn exchange(
         &self,
         origin: &str,
-        method: Method,
         url: &Url,
-        payload: Option<Payload>,
+        request: Request<Full<Bytes>>,
     ) -> Result<(hyper::Response<Incoming>, Sender), Error> {
         let kept = match self.idle.lock().await.take() {
             Some((of, sender)) if of == origin && !sender.is_closed() => Some(sender),
             _ => None,
         };
-        let request = self.build(origin, method, url, payload)?;
         if let Some(mut sender) = kept
             && sender.ready().await.is_ok()
         {
@@ -231,6 +247,7 @@ impl Client {
     fn build(
         &self,
         origin: &str,
+        own: HeaderMap,
         method: Method,
         url: &Url,
         payload: Option<Payload>,
@@ -244,7 +261,7 @@ impl Client {
                 header::USER_AGENT,
                 concat!("dchat/", env!("CARGO_PKG_VERSION")),
             );
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().chain(&own) {
             request = request.header(name, value.clone());
         }
         let body = match payload {

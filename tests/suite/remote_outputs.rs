@@ -287,6 +287,30 @@ fn prometheus_gets_native_histograms_and_stale_markers_on_demand() {
     assert_eq!(ended.to_bits(), 0x7ff0_0000_0000_0002);
 }
 
+#[test]
+fn prometheus_of_aws_gets_signed_requests() {
+    let prometheus = Receiver::start(200);
+    Script::new(SCRIPT)
+        .args(["--out", "experimental-prometheus-rw"])
+        .env(
+            "K6_PROMETHEUS_RW_SERVER_URL",
+            &format!("http://{}/write", prometheus.address),
+        )
+        .env("K6_PROMETHEUS_RW_SIGV4_REGION", "eu-north-1")
+        .env("K6_PROMETHEUS_RW_SIGV4_ACCESS_KEY", "AKID")
+        .env("K6_PROMETHEUS_RW_SIGV4_SECRET_KEY", "secret")
+        .run()
+        .expect(0);
+    let got = prometheus.at("/write");
+    let header = &got[0].headers["authorization"];
+    let date = &got[0].headers["x-amz-date"][..8];
+    let scope = format!("Credential=AKID/{date}/eu-north-1/aps/aws4_request");
+    assert!(
+        header.starts_with("AWS4-HMAC-SHA256 ") && header.contains(&scope),
+        "{header}"
+    );
+}
+
 fn check_metrics(request: &ExportMetricsServiceRequest) {
     let of_resource = &request.resource_metrics[0];
     let resource = of_resource.resource.as_ref().unwrap();

@@ -11,6 +11,7 @@ pub(super) mod opentelemetry;
 mod post;
 pub(super) mod prometheus;
 mod series;
+mod sigv4;
 mod tls;
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Sends one request with a body over HTTP or gRPC, and judges the answer.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,9 @@ use tokio_rustls::rustls::ClientConfig;
 use url::Url;
 
 use super::grpc;
+use super::sigv4::{self, Signer};
 use crate::http_client::{self, Client, Payload};
+use crate::load::output::json::time::rfc3339;
 
 /// Longest wait for one answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
@@ -35,6 +37,8 @@ pub(super) struct Door {
     pub(super) content_type: &'static str,
     pub(super) tls: Option<Arc<ClientConfig>>,
     pub(super) protocol: Protocol,
+    /// Signs requests for AWS.
+    pub(super) signer: Option<Signer>,
     client: Arc<Client>,
 }
 
@@ -75,6 +79,7 @@ impl Door {
             content_type,
             tls,
             protocol,
+            signer: None,
         }
     }
 
@@ -95,13 +100,20 @@ impl Door {
     }
 
     async fn post(&self, bytes: Bytes) -> Result<(), SendError> {
+        let mut own = HeaderMap::new();
+        if let Some(signer) = &self.signer {
+            let time = sigv4::compact_time(&rfc3339(SystemTime::now()));
+            let value = signer.authorization("POST", &self.url, &bytes, &time);
+            add_header(&mut own, "x-amz-date", &time);
+            add_header(&mut own, "authorization", &value);
+        }
         let payload = Payload {
             bytes,
             content_type: self.content_type,
         };
         let answer = self
             .client
-            .request(Method::POST, &self.url, Some(payload), ANSWER_WAIT)
+            .request_with(own, Method::POST, &self.url, Some(payload), ANSWER_WAIT)
             .await?;
         if answer.status.is_success() {
             return Ok(());

@@ -17,6 +17,7 @@ use self::histogram::NativeHistogram;
 use self::message::{Label, Sample, TimeSeries, WriteRequest};
 use super::post::{Door, Parcel, Protocol, add_header, basic};
 use super::series::{SeriesMap, SeriesTags};
+use super::sigv4::Signer;
 use super::tls;
 use super::{Exporter, Pace, RemoteOutput, When};
 use crate::histogram::Histogram;
@@ -106,23 +107,17 @@ pub(in crate::load::output) fn output(
         ),
         authority: None,
     };
-    for name in ["SIGV4_REGION", "SIGV4_ACCESS_KEY", "SIGV4_SECRET_KEY"] {
-        if settings.text(&variable(name)).is_some() {
-            settings.problem(format!(
-                "{} is not in this version: requests are not signed",
-                variable(name)
-            ));
-        }
-    }
+    let signer = signer(&mut settings);
     let tls = tls::config(&wanted).map_err(|problem| settings.problem(problem));
     settings.finish()?;
-    let door = Door::new(
+    let mut door = Door::new(
         url,
         headers,
         "application/x-protobuf",
         tls.ok(),
         Protocol::Http,
     );
+    door.signer = signer;
     let pace = Pace {
         period,
         concurrency: 1,
@@ -171,6 +166,25 @@ fn headers(settings: &mut Settings) -> HeaderMap {
         }
     }
     headers
+}
+
+/// Requests are signed where all three variables are there.
+fn signer(settings: &mut Settings) -> Option<Signer> {
+    let names = ["REGION", "ACCESS_KEY", "SECRET_KEY"];
+    let names = names.map(|name| format!("K6_PROMETHEUS_RW_SIGV4_{name}"));
+    match names.each_ref().map(|name| settings.text(name)) {
+        [Some(region), Some(access_key), Some(secret_key)] => Some(Signer {
+            region,
+            access_key,
+            secret_key,
+            service: "aps",
+        }),
+        [None, None, None] => None,
+        _ => {
+            settings.problem(format!("{} belong together", names.join(", ")));
+            None
+        }
+    }
 }
 
 fn stats(text: &str) -> Option<Vec<Stat>> {
