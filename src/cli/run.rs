@@ -165,6 +165,7 @@ async fn drive(args: Args, line: LiveLine, begin: Begin) -> anyhow::Result<u8> {
         } else {
             SummaryShape::Usual
         },
+        beyond: args.beyond().map_err(not_started)?,
         address: args.global.address.clone(),
         stop,
         begun,

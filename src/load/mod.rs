@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod options;
 pub mod output;
 mod process;
+pub mod request_rate;
 pub mod run;
 pub mod schedule;
 pub mod secrets;
@@ -29,6 +30,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use self::run::beyond::{Beyond, OnException, OwnMetrics};
 pub use self::run::{Begun, Error, RunConfig, SummaryShape, SummaryWanted, run};
 
 use self::metrics::figures::Figures;

@@ -8,6 +8,7 @@
 //!
 //! Runs on a tokio runtime of at least one thread; VUs have worker threads of their own.
 
+pub mod beyond;
 mod end;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::beyond::{Beyond, OnException};
 use super::control::Stage;
 use super::control::server::{self, Server, Surface};
 use super::executor::{self, Crew};
@@ -29,10 +31,12 @@ use super::metrics::{Engine, Registry, SampleBatch, SampleSink, TagSet, builtin}
 use super::options::{self, Layer, Options};
 use super::output::manager::{CHANNEL_BATCHES_MAX, Manager};
 use super::output::{self, Output, RunStart};
+use super::request_rate::RequestRate;
 use super::schedule::Demand;
 use super::schedule::share::{self, Share};
 use super::state::{AbortReason, RunState};
 use super::summary::json::Terminal;
+use super::threshold::baseline;
 use super::threshold::{Evaluator, SetupError};
 use super::vu::VuSettings;
 use super::vu::pool::VuPool;
@@ -61,6 +65,7 @@ pub struct RunConfig {
     pub terminal: Terminal,
     /// Whether `handleSummary` is called.
     pub summary: SummaryWanted,
+    pub beyond: Beyond,
     /// Where the REST API listens, if anywhere.
     pub address: Option<String>,
     pub summary_shape: SummaryShape,
@@ -112,6 +117,8 @@ pub enum Error {
     #[error(transparent)]
     Output(#[from] output::Error),
     #[error(transparent)]
+    Baseline(#[from] baseline::Error),
+    #[error(transparent)]
     Address(#[from] server::Error),
 }
 
@@ -120,7 +127,7 @@ impl Error {
         match self {
             Error::Script(error) => Exit::of_script(error),
             Error::Options(_) | Error::Thresholds(_) => Exit::InvalidConfig,
-            Error::Output(_) => Exit::Other,
+            Error::Output(_) | Error::Baseline(_) => Exit::Other,
             Error::Address(_) => Exit::Address,
         }
     }
@@ -171,6 +178,9 @@ pub async fn run(config: RunConfig) -> Result<RunOutcome, Error> {
     let stop_watch = tickers::abort_on(config.stop, state.clone());
     let linger = prepared.options.linger && server.is_some();
     let mut live = Live::start(prepared, state.clone(), start, pool, wires, manager);
+    if config.beyond.on_exception == OnException::Fail {
+        live.on_exception = OnException::Fail;
+    }
     let api = server.map(|server| tokio::spawn(server.serve(live.surface())));
     live.run_phases().await;
     let wanted = (config.summary, config.summary_shape);
@@ -223,6 +233,9 @@ async fn prepare(
     if options.no_thresholds {
         options.thresholds.clear();
     }
+    let mut warnings = consolidated.warnings;
+    let baseline = config.beyond.baseline.as_ref();
+    beyond::resolve(&mut options.thresholds, baseline, &mut warnings).await?;
     let stripe = share::stripe(&options).map_err(|text| options::Invalid(vec![text]))?;
     let shares = share::shares(&options.scenarios, &stripe);
     let mut engine = Engine::new(registry.clone());
@@ -243,7 +256,7 @@ async fn prepare(
         demand: schedule::demand(&shares),
         shares,
         options: Arc::new(options),
-        warnings: consolidated.warnings,
+        warnings,
         registry,
         engine,
         evaluator,
@@ -254,7 +267,7 @@ fn run_start(config: &RunConfig, prepared: &Prepared, state: &Arc<RunState>) -> 
     let name = config.source.path.file_name();
     let name = name.map_or_else(|| "script".into(), |name| name.to_string_lossy());
     let sources = prepared.options.thresholds.iter().map(|(metric, list)| {
-        let sources = list.iter().map(|threshold| threshold.source.clone());
+        let sources = list.iter().map(|threshold| threshold.name());
         (metric.clone(), sources.collect())
     });
     RunStart {
@@ -295,6 +308,7 @@ struct Live {
     /// Whether the script is one that the binary carries.
     builtin: bool,
     cpu_before: Option<Duration>,
+    on_exception: OnException,
 }
 
 /// Why the exit code is not 0.
@@ -331,7 +345,7 @@ fn start_pool(
     let options = &prepared.options;
     VuPool::start(
         prepared.program.clone(),
-        Arc::new(vu_settings(options, &tag_set(options), config.vm.clone())),
+        Arc::new(vu_settings(options, &tag_set(options), config)),
         state.clone(),
         SampleSink::new(wires.samples.clone(), wires.dropped.clone()),
         start.options_json.clone(),
@@ -378,6 +392,10 @@ impl Live {
             closing,
             gauges,
             failure: None,
+            on_exception: match builtin_scripts::contains(&start.script_text) {
+                true => OnException::Fail,
+                false => OnException::Count,
+            },
             builtin: builtin_scripts::contains(&start.script_text),
             start,
             cpu_before: process::cpu_time(),
@@ -507,7 +525,7 @@ impl Live {
     }
 }
 
-fn vu_settings(options: &Options, run_tags: &TagSet, vm: VmSettings) -> VuSettings {
+fn vu_settings(options: &Options, run_tags: &TagSet, config: &RunConfig) -> VuSettings {
     VuSettings {
         user_agent: options.user_agent.as_str().into(),
         redirects_max: options.max_redirects,
@@ -521,8 +539,11 @@ fn vu_settings(options: &Options, run_tags: &TagSet, vm: VmSettings) -> VuSettin
         batch_per_host_max: options.batch_per_host,
         min_iteration_duration: options.min_iteration_duration,
         network: options.network.clone(),
+        vu_teardown_timeout: options.teardown_timeout,
+        request_rate: options.rps.map(|rps| Arc::new(RequestRate::new(rps))),
+        own_metrics: config.beyond.own_metrics,
         system_tags: options.system_tags,
         run_tags: run_tags.clone(),
-        vm,
+        vm: config.vm.clone(),
     }
 }

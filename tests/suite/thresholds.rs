@@ -163,3 +163,100 @@ export default function () { http.get(`${__ENV.RELAY}/${__ITER % 2 ? 'health' : 
     assert_eq!(ran.metric("http_req_failed")["value"], 0.5);
     assert_eq!(ran.metric("http_reqs")["count"], 4);
 }
+
+/// Two seconds whose first half is slow: `slow` of its samples are 100, the others 1.
+fn slow_start(thresholds: &str) -> Script {
+    Script::new(&format!(
+        r#"
+import {{ sleep }} from 'k6';
+import {{ Trend }} from 'k6/metrics';
+import exec from 'k6/execution';
+export const options = {{ duration: '4s', thresholds: {{ times: {thresholds} }} }};
+const times = new Trend('times');
+export default function () {{
+    times.add(exec.instance.currentTestRunDuration < 900 ? 100 : 1);
+    sleep(0.02);
+}}"#
+    ))
+}
+
+#[test]
+fn windowed_threshold_holds_in_every_window_or_is_crossed() {
+    // Over the whole run the median is 1; in the first second it is 100.
+    let windowed = "[{ threshold: 'med<50', window: '1s' }, 'med<50']";
+    let ran = slow_start(windowed).run().expect(99);
+    let thresholds = &ran.metric("times")["thresholds"];
+    assert_eq!(thresholds["med<50"], false, "{thresholds}");
+    assert_eq!(thresholds["med<50 per 1s"], true, "{thresholds}");
+    ran.says(&["windows crossed the threshold, the first one from 0s on"]);
+    // One window that is longer than the run is never complete.
+    let long = "[{ threshold: 'med<50', window: '1m' }]";
+    slow_start(long).run().expect(0);
+    let aborting = "[{ threshold: 'med<50', window: '1s', abortOnFail: true }]";
+    let ran = slow_start(aborting).run().expect(99);
+    let times = ran.metric("iterations")["count"].as_u64().unwrap();
+    assert!(times < 150, "it ended early: {times}");
+    slow_start("[{ threshold: 'med<50', window: '1ms' }]")
+        .run()
+        .expect(104)
+        .says(&["window"]);
+}
+
+/// A run whose trend is `value`, with a threshold relative to a baseline.
+fn relative(value: u32) -> Script {
+    Script::new(&format!(
+        r#"
+import {{ Trend }} from 'k6/metrics';
+export const options = {{ iterations: 3, summaryTrendStats: ['avg', 'p(95)'],
+    thresholds: {{ times: ['p(95) < 1.1 * baseline'] }} }};
+const times = new Trend('times');
+export default function () {{ times.add({value}); }}"#
+    ))
+}
+
+#[test]
+fn thresholds_compare_with_the_summary_of_an_earlier_run() {
+    let first = relative(100).run().expect(0);
+    first.says(&["'p(95) < 1.1 * baseline' of 'times' is skipped"]);
+    let first = relative(100).run().expect(0);
+    let baseline = first.path("summary.json").display().to_string();
+    for (value, code) in [(105, 0), (111, 99)] {
+        let ran = relative(value).args(["--baseline", &baseline]).run();
+        assert_eq!(ran.finished.code, code, "{value}: {}", ran.finished.stderr);
+    }
+    relative(1)
+        .args(["--baseline", "nowhere.json"])
+        .run()
+        .expect(255)
+        .says(&["--baseline 'nowhere.json'"]);
+}
+
+#[test]
+fn thresholds_compare_with_a_run_that_a_relay_has_stored() {
+    let relay = Relay::start();
+    let report = ["--report-to", &relay.url()];
+    relative(100).args(report).run().expect(0);
+    let runs = Client::to(relay.addr()).get("/api/v1/runs").json();
+    let run_id = runs["runs"][0]["run_id"].as_str().expect("an id");
+    for (value, code) in [(109, 0), (120, 99)] {
+        let ran = relative(value)
+            .args(report)
+            .args(["--baseline", run_id])
+            .run();
+        assert_eq!(ran.finished.code, code, "{value}: {}", ran.finished.stderr);
+    }
+    let page = format!("{}/?run={run_id}", relay.url());
+    relative(120).args(["--baseline", &page]).run().expect(99);
+}
+
+#[test]
+fn exceptions_fail_the_run_when_they_are_to() {
+    let script = "export const options = { iterations: 3 };\n\
+        export default function () { if (__ITER === 1) throw new Error('oh no'); }";
+    Script::new(script).run().expect(0);
+    Script::new(script)
+        .args(["--fail-on-exception"])
+        .run()
+        .expect(107)
+        .says(&["oh no", "1 iterations ended in an uncaught exception"]);
+}

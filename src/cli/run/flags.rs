@@ -9,8 +9,10 @@ use crate::cli::flags::{GlobalFlags, OptionFlags, RuntimeFlags, go_bool};
 use crate::config::units;
 use crate::load::js::VmSettings;
 use crate::load::options::Layer;
-use crate::load::output::results::ReportTo;
+use crate::load::output::results::{PROBE_URL, ReportTo};
 use crate::load::summary::text::Color;
+use crate::load::threshold::baseline;
+use crate::load::{Beyond, OnException, OwnMetrics};
 
 /// Run a load test: a k6 script, or the built-in relay stress test
 #[derive(Debug, clap::Args)]
@@ -81,6 +83,12 @@ pub(crate) struct OwnFlags {
     /// Keep the script's text out of the reported run
     #[arg(long)]
     pub(crate) no_store_script: bool,
+    /// End with 107 when an iteration threw an exception (always with the built-in scripts)
+    #[arg(long)]
+    fail_on_exception: bool,
+    /// Run that thresholds such as 'p(95) < 1.1 * baseline' compare with: id, URL or summary file
+    #[arg(long, value_name = "RUN")]
+    baseline: Option<String>,
     /// Fetch no modules from the net
     #[arg(long)]
     pub(crate) no_remote: bool,
@@ -139,6 +147,54 @@ impl Args {
                 );
                 ReportTo::Url(url)
             }
+        })
+    }
+
+    /// What the run does beyond k6.
+    ///
+    /// # Errors
+    /// A baseline that is neither file, URL nor run.
+    pub(super) fn beyond(&self) -> anyhow::Result<Beyond> {
+        let baseline = self.own.baseline.as_deref();
+        Ok(Beyond {
+            baseline: baseline.map(|text| self.baseline(text)).transpose()?,
+            on_exception: if self.own.fail_on_exception {
+                OnException::Fail
+            } else {
+                OnException::Count
+            },
+            own_metrics: match self.manner {
+                Manner::Dchat => OwnMetrics::On,
+                Manner::K6 => OwnMetrics::Off,
+            },
+        })
+    }
+
+    fn baseline(&self, text: &str) -> anyhow::Result<baseline::Source> {
+        let path = PathBuf::from(text);
+        if path.exists() {
+            return Ok(baseline::Source::File(path));
+        }
+        let run_id = |text: &str| text.parse::<uuid::Uuid>().is_ok();
+        if run_id(text) {
+            let base = match self.report_to()? {
+                ReportTo::Url(url) => url,
+                _ => url::Url::parse(PROBE_URL).expect("a constant"),
+            };
+            let run_id = text.to_owned();
+            return Ok(baseline::Source::Run { base, run_id });
+        }
+        // The page of a run, `http://relay/?run=ID`, or its place in the runs API.
+        let url = url::Url::parse(text).ok();
+        let found = url.and_then(|base| {
+            let query = base.query_pairs().find(|(name, _)| name == "run");
+            let parts = base.path_segments().into_iter().flatten();
+            let id = query.map(|(_, id)| id.into_owned());
+            let id = id.or_else(|| parts.map(str::to_owned).find(|part| run_id(part)))?;
+            Some(baseline::Source::Run { base, run_id: id })
+        });
+        found.with_context(|| {
+            format!("--baseline '{text}' is neither a file, a run's id nor a run's address")
         })
     }
 

@@ -6,12 +6,15 @@
 //! clone alive so that no address is used twice).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::breakdown::{Breakdown, BreakdownRow, RowIndex};
 use super::figures::FiguresTracker;
 use super::sample::{Container, HttpSample, Value};
 use super::sink::Sink;
 use super::submetric::Submetric;
+use super::window::{Rule, Windowed};
 use super::{MetricId, MetricKind, Registry, TagSet, builtin};
 use crate::load::summary::blocks::Blocks;
 use crate::load::summary::checks::{CheckIndex, Checks};
@@ -28,6 +31,10 @@ pub enum SinkRef {
     Submetric(usize),
 }
 
+/// Names one windowed judgement of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowRef(usize);
+
 #[derive(Debug)]
 pub struct Engine {
     registry: Registry,
@@ -39,6 +46,9 @@ pub struct Engine {
     totals: FiguresTracker,
     /// Figures of groups and scenarios, where the summary is to show them.
     blocks: Option<Blocks>,
+    breakdown: Breakdown,
+    /// Of thresholds with a `window`; usually none.
+    windows: Vec<Windowed>,
 }
 
 /// What is known of one shared tag set.
@@ -50,6 +60,8 @@ struct Matched {
     submetrics: Box<[(MetricId, usize)]>,
     /// The check that a sample of `checks` with this set belongs to, once seen.
     check: Option<CheckIndex>,
+    /// Name of the last request with this set, and its row of the breakdown.
+    row: Option<(Option<Arc<str>>, RowIndex)>,
 }
 
 impl Engine {
@@ -62,6 +74,8 @@ impl Engine {
             checks: Checks::default(),
             totals: FiguresTracker::default(),
             blocks: None,
+            breakdown: Breakdown::default(),
+            windows: Vec::new(),
         }
     }
 
@@ -108,6 +122,9 @@ impl Engine {
     pub fn add(&mut self, batch: &[Container]) {
         for container in batch {
             self.totals.add(container);
+            if !self.windows.is_empty() {
+                self.add_windows(container);
+            }
             if let Some(blocks) = &mut self.blocks {
                 blocks.add(container);
             }
@@ -118,6 +135,60 @@ impl Engine {
                     value,
                     tags,
                 } => self.add_one(*metric, *value, tags),
+            }
+        }
+    }
+
+    /// Requests by name, scenario and status.
+    pub fn breakdown(&self) -> Vec<BreakdownRow> {
+        self.breakdown.rows()
+    }
+
+    /// Requests that the breakdown has no row for.
+    pub fn breakdown_folded(&self) -> u64 {
+        self.breakdown.folded()
+    }
+
+    /// Judges `which`, a sink of this engine, window by window as well.
+    pub fn add_window(&mut self, which: SinkRef, kind: MetricKind, rule: Rule) -> WindowRef {
+        self.windows.push(Windowed::new(which, kind, rule));
+        WindowRef(self.windows.len() - 1)
+    }
+
+    pub fn window(&self, which: WindowRef) -> &Windowed {
+        &self.windows[which.0]
+    }
+
+    fn add_windows(&mut self, container: &Container) {
+        let at = container.at;
+        let (figures, one, shared, request) = match &container.value {
+            Value::Http(sample) => {
+                let shared = &sample.tags.shared;
+                (http_figures(sample), None, shared, Some(&**sample))
+            }
+            Value::One {
+                metric,
+                value,
+                tags,
+            } => (Default::default(), Some((*metric, *value)), tags, None),
+        };
+        let value_of = |wanted: MetricId| {
+            let mut all = figures.iter().flatten().copied().chain(one);
+            all.find(|(id, _)| *id == wanted).map(|(_, value)| value)
+        };
+        for window in &mut self.windows {
+            let value = match window.of {
+                SinkRef::Metric(metric) => value_of(metric),
+                SinkRef::Submetric(index) => {
+                    let submetric = &self.submetrics[index];
+                    value_of(submetric.metric).filter(|_| {
+                        submetric.matches_shared(shared)
+                            && submetric.matches_request(shared, request)
+                    })
+                }
+            };
+            if let Some(value) = value {
+                window.add(at, value);
             }
         }
     }
@@ -168,6 +239,16 @@ impl Engine {
         }
         let shared = &sample.tags.shared;
         let matched = matched(&mut self.matches, &self.submetrics, shared);
+        let row = match &matched.row {
+            Some((name, row)) if *name == sample.tags.name => *row,
+            _ => {
+                let row = self.breakdown.index(sample);
+                matched.row = Some((sample.tags.name.clone(), row));
+                row
+            }
+        };
+        let duration = sample.timings.duration().as_secs_f64() * 1e3;
+        self.breakdown.count(row, sample, duration);
         for &(metric, index) in &matched.submetrics {
             let submetric = &mut self.submetrics[index];
             let figure = figures.iter().flatten().find(|(id, _)| *id == metric);
@@ -250,6 +331,7 @@ fn matched<'m>(
             .map(|(index, submetric)| (submetric.metric, index))
             .collect(),
         check: None,
+        row: None,
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Not to be mixed up with `crate::metrics`, which is what the relay says about itself.
 
+pub mod breakdown;
 pub mod builtin;
 pub mod engine;
 pub mod figures;
@@ -10,6 +11,7 @@ pub mod sample;
 pub mod sink;
 pub mod submetric;
 pub mod tags;
+pub mod window;
 
 pub use engine::{Engine, SinkRef};
 pub use registry::{Metric, MetricId, MetricKind, Registry, RegistryError, ValueKind};

@@ -62,15 +62,18 @@ impl Options {
 pub(super) fn thresholds_json(thresholds: &BTreeMap<String, Vec<Threshold>>) -> Value {
     let metrics = thresholds.iter().map(|(metric, list)| {
         let entries = list.iter().map(|threshold| {
-            if threshold.abort_on_fail {
-                json!({
-                    "threshold": threshold.source,
-                    "abortOnFail": true,
-                    "delayAbortEval": format(threshold.delay_abort),
-                })
-            } else {
-                json!(threshold.source)
+            if !threshold.abort_on_fail && threshold.window.is_none() {
+                return json!(threshold.source);
             }
+            let mut entry = json!({ "threshold": threshold.source });
+            if threshold.abort_on_fail {
+                entry["abortOnFail"] = json!(true);
+                entry["delayAbortEval"] = json!(format(threshold.delay_abort));
+            }
+            if let Some(window) = threshold.window {
+                entry["window"] = json!(format(window));
+            }
+            entry
         });
         (metric.clone(), entries.collect())
     });

@@ -11,6 +11,9 @@ use super::duration;
 use super::scenario::Stage;
 use crate::load::threshold::{Aggregation, Threshold};
 
+/// Shortest window of a threshold.
+const WINDOW_MIN: Duration = Duration::from_secs(1);
+
 /// One object under reading. Keys are told apart as read or unread.
 pub(super) struct Fields<'a> {
     object: &'a Map<String, Value>,
@@ -299,6 +302,12 @@ fn as_threshold(entry: &Value) -> Result<Threshold, String> {
             if let Some(delay) = object.get("delayAbortEval").filter(|v| !v.is_null()) {
                 threshold.delay_abort = as_duration(delay)
                     .ok_or_else(|| format!("'delayAbortEval' must be a duration, not {delay}"))?;
+            }
+            if let Some(window) = object.get("window").filter(|v| !v.is_null()) {
+                let length = as_duration(window).filter(|length| *length >= WINDOW_MIN);
+                let length =
+                    length.ok_or_else(|| format!("'window' must be at least 1s, not {window}"))?;
+                threshold.window = Some(length);
             }
             Ok(threshold)
         }

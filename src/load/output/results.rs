@@ -27,6 +27,8 @@ use self::aggregate::Aggregate;
 use self::bodies::{
     FinishBody, ReportBody, bytes_of, finish_body, registration, without_credentials,
 };
+pub(crate) use self::names::Names;
+
 use self::delivery::{Delivery, Failure, now_ms};
 use super::{Error, Output, OutputFuture, RunStart};
 use crate::http_client::Client;
@@ -35,7 +37,7 @@ use crate::load::metrics::SampleBatch;
 use crate::load::state::RunState;
 
 /// Where a dchat is looked for when nobody says where results go.
-const PROBE_URL: &str = "http://127.0.0.1:7071";
+pub const PROBE_URL: &str = "http://127.0.0.1:7071";
 /// Loopback answers in a millisecond, or there is nobody.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time that the start of a run waits for its registration.

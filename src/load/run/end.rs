@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use super::beyond::OnException;
 use super::{Failure, Live, SummaryShape, SummaryWanted};
 use crate::load::control::Stage;
 use crate::load::exit::Exit;
@@ -16,6 +17,7 @@ use crate::load::state::AbortReason;
 use crate::load::summary::json::{Terminal, handle_summary_data};
 use crate::load::summary::text::Detail;
 use crate::load::summary::{Summary, machine};
+use crate::load::threshold::Verdict;
 use crate::load::{RunFigures, RunOutcome, process};
 
 impl Live {
@@ -75,6 +77,7 @@ impl Live {
     fn outcome(&mut self, duration: Duration, terminal: Terminal) -> RunOutcome {
         let engine = self.engine.lock().unwrap_or_else(|e| e.into_inner());
         let verdicts = self.evaluator.finish(&engine, duration);
+        verdicts.iter().for_each(say_windows);
         let mut summary = Summary::collect(
             &engine,
             &verdicts,
@@ -129,6 +132,16 @@ impl Live {
                 text: format!("the script marked the test as failed: {text}"),
             });
         }
+        let exceptions = self.state.script_exceptions.load(Ordering::Relaxed);
+        if exceptions > 0 && self.on_exception == OnException::Fail {
+            let text = format!("{exceptions} iterations ended in an uncaught exception");
+            // Exceptions have been logged one by one; that they decide the exit code has not.
+            tracing::error!("{text}");
+            return Some(Failure {
+                exit: Exit::ScriptException,
+                text,
+            });
+        }
         let crossed: Vec<&str> = summary
             .metrics
             .iter()
@@ -174,6 +187,20 @@ impl Live {
             memory_bytes_max: process::memory_bytes_max(),
         }
     }
+}
+
+/// A windowed threshold says by one figure only how bad it was, not how often.
+fn say_windows(verdict: &Verdict) {
+    let Some(judged) = verdict.windows.filter(|judged| judged.failed > 0) else {
+        return;
+    };
+    tracing::warn!(
+        threshold = verdict.source,
+        "{} of {} windows crossed the threshold, the first one from {} on",
+        judged.failed,
+        judged.windows,
+        crate::load::options::duration::format(judged.first_failed.unwrap_or_default())
+    );
 }
 
 impl RunOutcome {

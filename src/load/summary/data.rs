@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::blocks::Scale;
+use crate::load::metrics::breakdown::BreakdownRow;
 use crate::load::metrics::sink::Sink;
-use crate::load::metrics::{Engine, Metric, MetricKind, SinkRef, ValueKind};
+use crate::load::metrics::{Engine, Metric, MetricKind, SinkRef, ValueKind, builtin};
 use crate::load::threshold::{Aggregation, Verdict};
 
 /// Everything measured, aggregated over the whole run.
@@ -22,6 +23,10 @@ pub struct Summary {
     pub scenarios: Vec<BlockSummary>,
     /// Uncaught exceptions of iterations by text, the most frequent first.
     pub exceptions: Vec<(String, u64)>,
+    /// Requests by scenario, name and status, in this order.
+    pub breakdown: Vec<BreakdownRow>,
+    /// Requests that have no row because there were too many different ones.
+    pub breakdown_folded: u64,
 }
 
 impl Summary {
@@ -48,7 +53,7 @@ impl Summary {
         let mut metrics = Vec::new();
         let mut add = |metric: &Metric, suffix: Option<&str>, sink: &Sink, which| {
             let thresholds = thresholds_of(which);
-            if sink.is_empty() && thresholds.is_empty() {
+            if thresholds.is_empty() && (sink.is_empty() || says_nothing(engine, metric, sink)) {
                 return;
             }
             metrics.push(MetricSummary {
@@ -88,6 +93,8 @@ impl Summary {
             groups,
             scenarios,
             exceptions: Vec::new(),
+            breakdown: engine.breakdown(),
+            breakdown_folded: engine.breakdown_folded(),
         }
     }
 
@@ -103,6 +110,22 @@ impl Summary {
             .flat_map(|metric| &metric.thresholds)
             .all(|threshold| threshold.ok)
     }
+}
+
+/// Difference at the 99th percentile, in milliseconds, from which on latencies from the schedule
+/// are worth a line.
+const FROM_SCHEDULE_MS: f64 = 1.0;
+
+/// Whether this is a latency from an arrival rate's schedule that is the same as the plain one.
+fn says_nothing(engine: &Engine, metric: &Metric, sink: &Sink) -> bool {
+    let plain = match metric.id {
+        builtin::ITERATION_DURATION_FROM_SCHEDULE => builtin::ITERATION_DURATION,
+        builtin::HTTP_REQ_DURATION_FROM_SCHEDULE => builtin::HTTP_REQ_DURATION,
+        _ => return false,
+    };
+    let late = |sink: &Sink| sink.aggregate(Aggregation::Percentile(99.0), Duration::ZERO);
+    let plain = engine.metric(plain).and_then(late).unwrap_or_default();
+    late(sink).unwrap_or_default() - plain < FROM_SCHEDULE_MS
 }
 
 #[derive(Clone, Debug, PartialEq)]

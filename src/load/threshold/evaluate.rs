@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::parse::{ParseError, Selector, Threshold};
-use crate::load::metrics::engine::{Engine, SinkRef};
+use crate::load::metrics::engine::{Engine, SinkRef, WindowRef};
 use crate::load::metrics::sink::Sink;
+use crate::load::metrics::window::{Judged, Rule};
 use crate::load::metrics::{MetricId, MetricKind, Registry};
 
 /// All thresholds of a run, each bound to the sink that it reads.
@@ -20,7 +21,8 @@ pub struct Evaluator {
 #[derive(Debug)]
 struct Bound {
     sink: SinkRef,
-    thresholds: Vec<Threshold>,
+    /// Each with its windows, if it is judged by these.
+    thresholds: Vec<(Threshold, Option<WindowRef>)>,
 }
 
 /// What a look at all thresholds during the run gave.
@@ -42,6 +44,8 @@ pub struct Verdict {
     pub value: f64,
     pub ok: bool,
     pub abort_on_fail: bool,
+    /// How its windows ended, where it has any.
+    pub windows: Option<Judged>,
 }
 
 /// Why a threshold can't be used; each makes the configuration invalid (exit 104).
@@ -97,10 +101,20 @@ impl Evaluator {
             }
             if problems.len() == before {
                 let sink = bind_sink(engine, metric.id, metric.kind, selector);
-                evaluator.bound.push(Bound {
-                    sink,
-                    thresholds: thresholds.clone(),
-                });
+                let bind = |threshold: &Threshold| {
+                    let window = threshold.window.map(|length| {
+                        let rule = Rule {
+                            length,
+                            aggregation: threshold.aggregation,
+                            operator: threshold.operator,
+                            limit: threshold.limit,
+                        };
+                        engine.add_window(sink, metric.kind, rule)
+                    });
+                    (threshold.clone(), window)
+                };
+                let thresholds = thresholds.iter().map(bind).collect();
+                evaluator.bound.push(Bound { sink, thresholds });
             }
         }
         if problems.is_empty() {
@@ -123,8 +137,12 @@ impl Evaluator {
             if sink.is_empty() {
                 continue;
             }
-            for threshold in &bound.thresholds {
-                if passes(threshold, sink, elapsed).0 {
+            for (threshold, window) in &bound.thresholds {
+                let ok = match window {
+                    Some(window) => engine.window(*window).judged(elapsed).failed == 0,
+                    None => passes(threshold, sink, elapsed).0,
+                };
+                if ok {
                     continue;
                 }
                 if threshold.abort_on_fail && elapsed >= threshold.delay_abort {
@@ -141,14 +159,19 @@ impl Evaluator {
         let mut verdicts = Vec::new();
         for bound in &self.bound {
             let sink = engine.sink(bound.sink);
-            for threshold in &bound.thresholds {
-                let (ok, value) = passes(threshold, sink, elapsed);
+            for (threshold, window) in &bound.thresholds {
+                let judged = window.map(|window| engine.window(window).judged(elapsed));
+                let (ok, value) = match judged {
+                    Some(judged) => (judged.failed == 0, judged.worst.unwrap_or_default()),
+                    None => passes(threshold, sink, elapsed),
+                };
                 verdicts.push(Verdict {
                     sink: bound.sink,
-                    source: threshold.source.clone(),
+                    source: threshold.name(),
                     value,
                     ok,
                     abort_on_fail: threshold.abort_on_fail,
+                    windows: judged,
                 });
             }
         }
@@ -215,7 +238,7 @@ mod tests {
     #[test]
     fn empty_sinks_are_judged_only_at_the_end() {
         let (mut evaluator, engine) = bound("iterations", &["count>0"]);
-        evaluator.bound[0].thresholds[0].abort_on_fail = true;
+        evaluator.bound[0].thresholds[0].0.abort_on_fail = true;
         let elapsed = Duration::from_secs(10);
         assert_eq!(evaluator.crossed(&engine, elapsed), Crossed::None);
         assert!(!evaluator.finish(&engine, elapsed)[0].ok);
@@ -234,8 +257,8 @@ mod tests {
             evaluator.crossed(&engine, Duration::from_secs(60)),
             Crossed::Some
         );
-        evaluator.bound[0].thresholds[0].abort_on_fail = true;
-        evaluator.bound[0].thresholds[0].delay_abort = Duration::from_secs(5);
+        evaluator.bound[0].thresholds[0].0.abort_on_fail = true;
+        evaluator.bound[0].thresholds[0].0.delay_abort = Duration::from_secs(5);
         assert_eq!(
             evaluator.crossed(&engine, Duration::from_secs(4)),
             Crossed::Some

@@ -1,5 +1,6 @@
 //! Thresholds: expressions over metrics that decide a run's exit code, and may end it early.
 
+pub mod baseline;
 pub mod evaluate;
 pub mod parse;
 

@@ -38,7 +38,12 @@ pub struct Threshold {
     pub source: String,
     pub aggregation: Aggregation,
     pub operator: Operator,
+    /// Or by how much the baseline's figure is multiplied, see `relative`.
     pub limit: f64,
+    /// Whether the limit is one of the baseline's figure.
+    pub relative: bool,
+    /// Judges every complete window of this length rather than the run as a whole.
+    pub window: Option<Duration>,
     pub abort_on_fail: bool,
     /// No abort before this much of the run has passed.
     pub delay_abort: Duration,
@@ -143,18 +148,28 @@ impl Threshold {
             "!=" => Operator::NotEqual,
             _ => return Err(wrong()),
         };
-        let limit: f64 = right.trim().parse().map_err(|_| wrong())?;
-        if !limit.is_finite() {
-            return Err(wrong());
-        }
+        let (limit, relative) = limit(right.trim()).ok_or_else(wrong)?;
         Ok(Threshold {
             source: source.to_owned(),
             aggregation: Aggregation::parse(left.trim()).ok_or_else(wrong)?,
             operator,
             limit,
+            relative,
+            window: None,
             abort_on_fail: false,
             delay_abort: Duration::ZERO,
         })
+    }
+
+    /// What tells it apart in verdicts: the expression, with the window if it has one.
+    pub fn name(&self) -> String {
+        match self.window {
+            None => self.source.clone(),
+            Some(window) => {
+                let window = crate::load::options::duration::format(window);
+                format!("{} per {window}", self.source)
+            }
+        }
     }
 
     /// Whether the aggregation is one of a metric of `kind`.
@@ -225,6 +240,22 @@ impl Selector {
     }
 }
 
+/// A number, or `baseline` with at most one factor on either side.
+fn limit(text: &str) -> Option<(f64, bool)> {
+    let number = |text: &str| text.trim().parse().ok().filter(|n: &f64| n.is_finite());
+    if text == "baseline" {
+        return Some((1.0, true));
+    }
+    let Some((left, right)) = text.split_once('*') else {
+        return Some((number(text)?, false));
+    };
+    let factor = match (left.trim(), right.trim()) {
+        (factor, "baseline") | ("baseline", factor) => factor,
+        _ => return None,
+    };
+    Some((number(factor)?, true))
+}
+
 fn trimmed(text: &str) -> &str {
     text.trim().trim_matches(['"', '\'']).trim()
 }
@@ -247,6 +278,31 @@ mod tests {
         ] {
             assert!(Threshold::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn limits_may_be_relative_to_a_baseline() {
+        for (text, factor) in [
+            ("p(95) < 1.1 * baseline", 1.1),
+            ("avg<=baseline*2", 2.0),
+            ("max<baseline", 1.0),
+        ] {
+            let threshold = Threshold::parse(text).expect("an expression");
+            assert_eq!(
+                (threshold.limit, threshold.relative),
+                (factor, true),
+                "{text}"
+            );
+        }
+        for bad in [
+            "avg<2*2",
+            "avg<baseline*baseline",
+            "avg<1*baseline*2",
+            "avg<baselines",
+        ] {
+            assert!(Threshold::parse(bad).is_err(), "{bad}");
+        }
+        assert!(!Threshold::parse("avg<2").expect("an expression").relative);
     }
 
     #[test]

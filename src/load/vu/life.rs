@@ -7,7 +7,7 @@
 //! | source says yes      | one iteration: call, drain, samples                      |
 //! | source says no       | end of the work told, back to waiting                    |
 //! | cancelled            | iteration cut off, end of the work told, usable again    |
-//! | inbox closed         | VM dropped on the same stack                             |
+//! | inbox closed         | `vuTeardown`, VM dropped on the same stack               |
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +17,9 @@ use std::time::Instant;
 use rquickjs::{Object, Value};
 use tokio::sync::{mpsc, oneshot};
 
+use super::hooks::Hooks;
 use super::pool::{Activation, ScenarioContext, VuId};
+use crate::load::OwnMetrics;
 use crate::load::js::ScriptError;
 use crate::load::js::host::{Host, Phase};
 use crate::load::js::machine::{Machine, Script};
@@ -65,6 +67,8 @@ pub(super) fn live(
             host.suspender.clear_cancel();
             ended();
         }
+        let data = seed.value.take();
+        seed.hooks.tear_down(&script, seed.scenario.as_ref(), data);
     });
 }
 
@@ -75,6 +79,7 @@ struct SetupData<'js> {
     value: Option<Value<'js>>,
     /// The scenario that the VU has worked for last.
     scenario: Option<Arc<ScenarioContext>>,
+    hooks: Hooks,
 }
 
 impl<'js> SetupData<'js> {
@@ -123,16 +128,23 @@ fn run_work<'js>(script: &Script<'js>, activation: &Activation, seed: &mut Setup
         Ok(data) => data,
         Err(error) => return say(scenario, &error),
     };
+    seed.hooks.set_up(script, scenario, &data);
     let vu = VuId(host.vu);
     let mut now = Instant::now();
     while !host.suspender.is_cancelled() && activation.source.next(vu, now) {
-        let late = activation.due.map(|due| now.saturating_duration_since(due));
+        let due = activation.due.filter(|_| wants_own_metrics(host));
+        let late = due.map(|due| now.saturating_duration_since(due));
         host.position.late.set(late);
         let complete = iterate(script, scenario, &data);
         activation.source.ended(vu, complete);
         now = Instant::now();
     }
     *host.position.scenario.borrow_mut() = None;
+}
+
+fn wants_own_metrics(host: &Host) -> bool {
+    let run = host.run.as_ref().expect("VUs live within a run");
+    run.shared.settings.own_metrics == OwnMetrics::On
 }
 
 /// `__ENV` is the run's with the scenario's over it.

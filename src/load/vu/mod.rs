@@ -4,6 +4,7 @@
 
 mod call;
 pub(crate) mod coroutine;
+mod hooks;
 mod life;
 pub mod pool;
 mod pulse;

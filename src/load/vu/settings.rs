@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::load::OwnMetrics;
 use crate::load::js::VmSettings;
 use crate::load::metrics::TagSet;
 use crate::load::options::{Network, SystemTags};
+use crate::load::request_rate::RequestRate;
 
 /// What the VUs of one run have in common. The engine fills it from the consolidated options.
 #[derive(Clone, Debug)]
@@ -34,6 +36,12 @@ pub struct VuSettings {
     pub min_iteration_duration: Option<Duration>,
     /// `hosts`, `dns`, `blacklistIPs`, `blockHostnames`, `localIPs`, TLS, `httpDebug`.
     pub network: Arc<Network>,
+    /// How long the `vuTeardown` of all VUs may take.
+    pub vu_teardown_timeout: Duration,
+    /// `rps`, if there is a limit.
+    pub request_rate: Option<Arc<RequestRate>>,
+    /// Whether arrival rates measure from their schedule too.
+    pub own_metrics: OwnMetrics,
     /// `systemTags`.
     pub system_tags: SystemTags,
     /// `tags` of the run: on the samples of `setup` and `teardown`; the samples of iterations get

@@ -300,11 +300,19 @@ impl Worker {
             }
             // Without its inbox an idle VU ends by itself.
             drop(slot.inbox);
-            tasks.push(slot.task);
+            tasks.push((slot.suspender, slot.task));
         }
-        for task in tasks {
-            // It ends within the grace after its cancel: by itself, or by being given up.
-            let _ = task.await;
+        // Scripts may have a `vuTeardown`; its limit is that of all VUs together.
+        let limit = tokio::time::Instant::now() + self.shared.settings.vu_teardown_timeout;
+        let mut is_late = false;
+        for (suspender, task) in tasks {
+            let mut task = pin!(task);
+            is_late = is_late || tokio::time::timeout_at(limit, &mut task).await.is_err();
+            if is_late {
+                suspender.cancel();
+                // It ends within the grace after its cancel: by itself, or by being given up.
+                let _ = task.await;
+            }
         }
         let sink = self.shared.sink.borrow_mut().take();
         if let Some(sink) = sink {

@@ -24,7 +24,7 @@ const TOKEN_ID_MIN: usize = 20;
 
 /// Turns names and URLs of samples into names of series.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     remembered: HashMap<Arc<str>, Arc<str>>,
     /// Scheme, host and port of the first URL.
     origin: Option<String>,
@@ -33,7 +33,7 @@ pub(super) struct Names {
 impl Names {
     /// `name` and `url` as the sample has them; k6 sets the name to the URL where the script gave
     /// none.
-    pub(super) fn of(&mut self, name: Option<&Arc<str>>, url: Option<&Arc<str>>) -> Arc<str> {
+    pub(crate) fn of(&mut self, name: Option<&Arc<str>>, url: Option<&Arc<str>>) -> Arc<str> {
         let Some(text) = name.or(url) else {
             return "".into();
         };

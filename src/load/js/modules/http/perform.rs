@@ -25,10 +25,14 @@ pub(super) fn perform(host: Rc<Host>, spec: Spec) -> impl Future<Output = Perfor
 }
 
 async fn in_group(host: Rc<Host>, mut spec: Spec, group: Rc<str>) -> Performed {
+    let run = host.run.as_ref().expect("a VM that runs has its run");
+    if let Some(rate) = &run.shared.settings.request_rate {
+        rate.place().await;
+    }
     let work = Work {
         host: &host,
         group,
-        run: host.run.as_ref().expect("a VM that runs has its run"),
+        run,
         deadline: Instant::now() + spec.timeout,
     };
     let mut as_given = None;
