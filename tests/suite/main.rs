@@ -47,6 +47,8 @@ mod control;
 mod crypto;
 /// Executors: who runs how many iterations when, and how they stop.
 mod executors;
+/// `k6/experimental/{fs,csv,streams}`: files, rows, streams.
+mod experimental;
 /// Globals, console, `k6/execution`, `k6/metrics`, `k6/data`.
 mod globals;
 /// `k6/net/grpc`: calls, streams, reflection, and how calls fail.

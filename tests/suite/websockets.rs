@@ -33,6 +33,10 @@ fn server() -> u16 {
     port
 }
 
+#[expect(
+    clippy::result_large_err,
+    reason = "the library's callback has this type"
+)]
 fn serve(mut stream: TcpStream) -> Result<(), Box<Error>> {
     let mut start = [0; 64];
     let length = stream.peek(&mut start).map_err(Error::from)?;

@@ -8,6 +8,7 @@ mod crypto;
 mod data;
 mod encoding;
 mod execution;
+mod files;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod html;
@@ -67,6 +68,14 @@ pub(crate) const SOURCES: &[(&str, &str)] = &[
         include_str!("websockets_experimental.js"),
     ),
     ("k6/ws", include_str!("ws.js")),
+    ("k6/experimental/fs", include_str!("experimental/fs.js")),
+    ("k6/experimental/csv", include_str!("experimental/csv.js")),
+    (
+        "k6/experimental/streams",
+        include_str!("experimental/streams.js"),
+    ),
+    ("dchat:readable", include_str!("experimental/readable.js")),
+    ("dchat:writable", include_str!("experimental/writable.js")),
     #[cfg(feature = "grpc")]
     ("k6/net/grpc", include_str!("grpc.js")),
     ("k6/timers", include_str!("timers.js")),
@@ -103,6 +112,7 @@ const PARTS: &[(&str, Install)] = &[
     ("webcrypto", webcrypto::install),
     ("commonjs", commonjs::install),
     ("sockets", sockets::install),
+    ("files", files::install),
     #[cfg(feature = "grpc")]
     ("grpc", grpc::install),
     ("url", url::install),
