@@ -73,6 +73,7 @@ impl Begin {
     fn new(args: &Args) -> anyhow::Result<Begin> {
         let kind = args.runtime.test_type;
         let mut found = script::find(args.script.as_deref(), kind, args.manner)?;
+        found.source.compatibility = args.runtime.compatibility();
         if args.own.no_remote {
             found.source.remote = Remote::Forbidden;
         }

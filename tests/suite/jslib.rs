@@ -241,3 +241,65 @@ fn urls_form_data_and_passwords_are_made() {
     .expect(0)
     .checks_hold();
 }
+
+#[test]
+fn k6_testing_ends_or_marks_the_test() {
+    let import = "import { expect } from 'https://jslib.k6.io/k6-testing/0.5.0/index.js';";
+    let good = format!(
+        "{import}\n{}",
+        r#"
+        export default function () {
+          expect(5).toBe(5); expect(NaN).toBeNaN(); expect(0.1 + 0.2).toBeCloseTo(0.3); expect('abc').toContain('b');
+          expect([{ a: 1 }]).toContainEqual({ a: 1 }); expect({ a: [1] }).toEqual({ a: [1] });
+          expect({ a: { b: 1 } }).toHaveProperty('a.b', 1); expect({ a: { b: 1 } }).toHaveProperty(['a', 'b']);
+          expect([1, 2]).toHaveLength(2); expect(1).not.toBe(2); expect(null).toBeNull(); expect(2).toBeGreaterThan(1);
+          expect.configure({ timeout: 1 }).soft('x').toBeTruthy();
+        }"#
+    );
+    Script::new(&good).run().expect(0);
+    let soft = format!("{import}\nexport default () => {{ expect.soft(1).toBe(2); }};");
+    Script::new(&soft).args(["-i", "2"]).run().expect(110);
+    let throwing = format!(
+        "{import}\nexport default () => {{ expect.configure({{ softMode: 'throw', colorize: false }}).soft(1).toBe(2); }};"
+    );
+    Script::new(&throwing)
+        .run()
+        .expect(0)
+        .says(&["AssertionFailedError", "Expected: 2"]);
+    let hard = format!("{import}\nexport default () => {{ expect(1, 'one is two').toBe(2); }};");
+    Script::new(&hard)
+        .args(["-i", "5"])
+        .run()
+        .expect(108)
+        .says(&["one is two"]);
+}
+
+#[test]
+fn instrumented_requests_carry_their_headers() {
+    let relay = Relay::start();
+    let ran = Script::new(
+        r#"
+        import { check } from 'k6';
+        import http from 'k6/http';
+        import tempo from 'https://jslib.k6.io/http-instrumentation-tempo/1.0.1/index.js';
+        import { Client } from 'https://jslib.k6.io/http-instrumentation-pyroscope/1.0.1/index.js';
+        tempo.instrumentHTTP({ propagator: 'w3c' });
+        const url = `${__ENV.U}/health`;
+        export default function () {
+          const traced = http.get(url, { headers: { 'X-Own': '1' } }).request.headers;
+          const posted = http.post(url, 'x').request.headers;
+          const tagged = new Client().get(url, { tags: { name: 'a b' } }).request.headers;
+          check(null, {
+            w3c: () => /^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/.test(traced.Traceparent[0]) && traced['X-Own'][0] === '1',
+            post: () => /^00-/.test(posted.Traceparent[0]),
+            baggage: () => tagged.Baggage[0] === 'k6.scenario=default,k6.name=a%20b',
+          });
+        }"#,
+    )
+    .args(["-e", &format!("U={}", relay.url()), "-o", "json=points.json"])
+    .run()
+    .expect(0);
+    ran.checks_hold();
+    let points = ran.text("points.json");
+    check(points.contains(r#""metadata":{"trace_id":""#), || points);
+}

@@ -1,5 +1,14 @@
 //! Files of a script: ES modules, CommonJS, remote imports, `open`.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, Stream};
+
 use crate::support::*;
 
 #[test]
@@ -167,4 +176,104 @@ fn unknown_modules_say_what_to_do() {
             .expect(107)
             .says(&[import.trim_start_matches("./"), hint]);
     }
+}
+
+/// A TLS server that gives each path its text and counts what it was asked; the rest is 404.
+fn remote(files: &'static [(&'static str, &'static str)]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls");
+    let chain = CertificateDer::pem_file_iter(data.join("server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(data.join("server.key")).unwrap();
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain.map(Result::unwrap).collect(), key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = asked.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut session = ServerConnection::new(config.clone()).unwrap();
+            let mut tls = Stream::new(&mut session, &mut stream);
+            let mut line = String::new();
+            if BufReader::new(&mut tls).read_line(&mut line).is_err() {
+                continue;
+            }
+            counter.fetch_add(1, Ordering::Relaxed);
+            let path = line.split(' ').nth(1).unwrap_or_default();
+            let found = files.iter().find(|(known, _)| *known == path);
+            let (status, body) = match found {
+                Some((_, text)) if text.starts_with("->") => ("302 Found", &text[2..]),
+                Some((_, text)) => ("200 OK", *text),
+                None => ("404 Not Found", ""),
+            };
+            let location = if status.starts_with('3') { body } else { "/" };
+            let length = body.len();
+            let _ = write!(
+                tls,
+                "HTTP/1.1 {status}\r\nLocation: {location}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            tls.conn.send_close_notify();
+            let _ = tls.flush();
+        }
+    });
+    (addr, asked)
+}
+
+#[test]
+fn remote_modules_are_fetched_once_and_then_come_from_the_cache() {
+    let (addr, asked) = remote(&[
+        ("/lib/main.js?_k6=1", "->/lib/moved.js"),
+        (
+            "/lib/moved.js",
+            "import { two } from './part.js';\nexport const one = () => { if (two) throw new Error('remote'); };",
+        ),
+        // This server minds the mark of load tests.
+        ("/lib/part.js", "export const two = 2;"),
+    ]);
+    let cache = tempfile::tempdir().unwrap();
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls/ca.pem");
+    let script =
+        format!("import {{ one }} from 'https://{addr}/lib/main.js';\nexport default () => one();");
+    let run = |args: &[&'static str]| {
+        Script::new(&script)
+            .env("XDG_CACHE_HOME", cache.path().to_str().unwrap())
+            .env("SSL_CERT_FILE", authority)
+            .args(args.iter().copied())
+            .run()
+    };
+    run(&["--no-remote"])
+        .expect(107)
+        .says(&["--no-remote", "hint:"]);
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    let place = format!("https://{addr}/lib/main.js:2:");
+    run(&["-u", "2", "-i", "2"])
+        .expect(0)
+        .says(&["Error: remote", &place]);
+    // The first with its redirect, the second with and without the mark.
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    run(&[]).expect(0).says(&["Error: remote"]);
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+    Script::new(&format!(
+        "import 'https://{addr}/none.js';\nexport default () => {{}};"
+    ))
+    .env("SSL_CERT_FILE", authority)
+    .run()
+    .expect(107)
+    .says(&["couldn't be retrieved", "not found"]);
+    // Whom nobody vouches for is not trusted.
+    Script::new(&script)
+        .run()
+        .expect(107)
+        .says(&["couldn't be retrieved", "certificate"]);
+}
+
+#[test]
+fn base_compatibility_has_no_global() {
+    let ran =
+        Script::new("export default () => { console.log(typeof global, typeof globalThis); };")
+            .args(["--compatibility-mode", "base"])
+            .run();
+    ran.expect(0).says(&["undefined object"]);
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::go_bool;
+use crate::load::js::Compatibility;
 use crate::load::summary::text::Detail;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -18,8 +19,8 @@ pub(crate) struct RuntimeFlags {
     #[arg(long, env = "K6_INCLUDE_SYSTEM_ENV_VARS", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = go_bool, value_name = "BOOL")]
     include_system_env_vars: Option<bool>,
     /// 'base' has no 'global' beside globalThis
-    #[arg(long, env = "K6_COMPATIBILITY_MODE", value_enum, default_value_t = Compatibility::Extended, value_name = "MODE")]
-    compatibility_mode: Compatibility,
+    #[arg(long, env = "K6_COMPATIBILITY_MODE", value_enum, default_value_t = CompatibilityMode::Extended, value_name = "MODE")]
+    compatibility_mode: CompatibilityMode,
     /// What the script file is [default: seen from its content]
     #[arg(
         short = 't',
@@ -53,7 +54,7 @@ pub(crate) enum TestType {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Compatibility {
+enum CompatibilityMode {
     Base,
     Extended,
     /// The older name for 'extended' with types stripped.
@@ -78,6 +79,15 @@ pub(crate) enum SystemEnvironment {
 }
 
 impl RuntimeFlags {
+    pub(crate) fn compatibility(&self) -> Compatibility {
+        match self.compatibility_mode {
+            CompatibilityMode::Base => Compatibility::Base,
+            CompatibilityMode::Extended | CompatibilityMode::ExperimentalEnhanced => {
+                Compatibility::Extended
+            }
+        }
+    }
+
     /// `__ENV`: the system's variables where they are wanted, and `-e` over them.
     pub(crate) fn environment(&self, by_default: SystemEnvironment) -> BTreeMap<String, String> {
         let wanted = self

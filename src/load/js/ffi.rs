@@ -10,6 +10,7 @@ use std::any::Any;
 use std::ffi::CStr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rquickjs::class::{JsClass, Readable, Trace, Tracer};
 use rquickjs::function::Constructor;
 use rquickjs::module::Declared;
@@ -109,7 +110,20 @@ pub(crate) fn shared_buffer<'js>(
     ctx: &Ctx<'js>,
     content: Arc<[u8]>,
 ) -> rquickjs::Result<Value<'js>> {
+    if let Some(places) = ctx.userdata::<Places>() {
+        places.0.share(content.clone());
+    }
     Ok(ArrayBuffer::from_source_immutable(ctx.clone(), content)?.into_value())
+}
+
+/// A buffer's bytes for a request: those of [`shared_buffer`] themselves, else a copy.
+pub(crate) fn body_bytes(ctx: &Ctx<'_>, buffer: &ArrayBuffer<'_>) -> Bytes {
+    let bytes: &[u8] = buffer.as_bytes().unwrap_or_default();
+    let shared = ctx.userdata::<Places>();
+    match shared.and_then(|places| places.0.shared_at(bytes)) {
+        Some(content) => Bytes::from_owner(content),
+        None => Bytes::copy_from_slice(bytes),
+    }
 }
 
 /// A copy of a buffer's bytes; a detached one has none.

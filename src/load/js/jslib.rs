@@ -9,14 +9,27 @@ const HOST: &str = "jslib.k6.io";
 const LIBRARIES: &[(&str, &str)] = &[
     // What several of them need.
     ("dchat:compare", include_str!("jslib/compare.js")),
+    ("dchat:tracing", include_str!("jslib/tracing.js")),
     (
         "https://jslib.k6.io/formdata",
         include_str!("jslib/formdata.js"),
+    ),
+    (
+        "https://jslib.k6.io/http-instrumentation-pyroscope",
+        include_str!("jslib/http-instrumentation-pyroscope.js"),
+    ),
+    (
+        "https://jslib.k6.io/http-instrumentation-tempo",
+        include_str!("jslib/http-instrumentation-tempo.js"),
     ),
     ("https://jslib.k6.io/httpx", include_str!("jslib/httpx.js")),
     (
         "https://jslib.k6.io/k6-summary",
         include_str!("jslib/k6-summary.js"),
+    ),
+    (
+        "https://jslib.k6.io/k6-testing",
+        include_str!("jslib/k6-testing.js"),
     ),
     (
         "https://jslib.k6.io/k6-utils",

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::positions::Positions;
-use super::program::ScriptSource;
+use super::program::{Compatibility, ScriptSource};
 use super::remote::Remote;
 use crate::load::secrets::Secrets;
 
@@ -45,6 +45,7 @@ pub(crate) struct Library {
     pub(crate) env: Arc<BTreeMap<String, String>>,
     pub(crate) positions: Positions,
     pub(crate) remote: Remote,
+    pub(crate) compatibility: Compatibility,
     pub(crate) secrets: Arc<Secrets>,
     /// The only place that files are read from, if there is one.
     bundle: Option<Arc<Bundle>>,
@@ -59,6 +60,9 @@ pub(crate) struct Library {
     /// ES modules around CommonJS files, by the file's name.
     bridges: Mutex<HashMap<String, Arc<[u8]>>>,
     files: Mutex<HashMap<PathBuf, Arc<[u8]>>>,
+    /// Contents that scripts hold as buffers, so that requests send them without a copy.
+    shared: Mutex<Vec<Arc<[u8]>>>,
+    has_shared: AtomicBool,
     arrays: Mutex<HashMap<String, Elements>>,
     /// Services of gRPC clients, by what was loaded.
     #[cfg(feature = "grpc")]
@@ -76,6 +80,7 @@ impl Library {
             env,
             positions: Positions::default(),
             remote: source.remote,
+            compatibility: source.compatibility,
             secrets: source.secrets,
             bundle: source.bundle,
             has_groups: source.text.contains("group"),
@@ -85,6 +90,8 @@ impl Library {
             modules: Mutex::default(),
             bridges: Mutex::default(),
             files: Mutex::default(),
+            shared: Mutex::default(),
+            has_shared: AtomicBool::new(false),
             arrays: Mutex::default(),
             #[cfg(feature = "grpc")]
             schemas: Mutex::default(),
@@ -193,6 +200,26 @@ impl Library {
     #[cfg(feature = "grpc")]
     pub(crate) fn add_schema(&self, key: String, schema: Arc<super::modules::Schema>) {
         lock(&self.schemas).insert(key, schema);
+    }
+
+    /// `content` is about to be a script's buffer.
+    pub(crate) fn share(&self, content: Arc<[u8]>) {
+        let mut shared = lock(&self.shared);
+        if !shared.iter().any(|known| Arc::ptr_eq(known, &content)) {
+            shared.push(content);
+        }
+        self.has_shared.store(true, Ordering::Release);
+    }
+
+    /// The shared content that stands at this very place in memory.
+    pub(crate) fn shared_at(&self, bytes: &[u8]) -> Option<Arc<[u8]>> {
+        if !self.has_shared.load(Ordering::Acquire) {
+            return None;
+        }
+        let shared = lock(&self.shared);
+        let place = bytes.as_ptr_range();
+        let same = |known: &&Arc<[u8]>| known.as_ptr_range() == place;
+        shared.iter().find(same).cloned()
     }
 
     pub(crate) fn array(&self, name: &str) -> Option<Elements> {

@@ -13,7 +13,7 @@ use super::ffi::{CountingAllocator, HeapMeter, Places};
 use super::host::Host;
 use super::loader::{self, Modules, Unit};
 use super::modules::{self, BRIDGE, PRELUDE};
-use super::program::VmSettings;
+use super::program::{Compatibility, VmSettings};
 use super::{ScriptError, events};
 
 /// What host functions need beside the script's own frames: TLS handshakes and URL parsing run on
@@ -101,7 +101,9 @@ impl<'js> Script<'js> {
             env.set(name.as_str(), value.as_str())?;
         }
         globals.set("__ENV", env)?;
-        globals.set("global", globals.clone())?;
+        if host.library.compatibility == Compatibility::Extended {
+            globals.set("global", globals.clone())?;
+        }
         let bridge = modules::bridge(ctx, host)?;
         globals.set(BRIDGE, bridge.clone())?;
         if let Unit::Module(prelude) = loader::unit(ctx, host, PRELUDE.0)? {

@@ -26,7 +26,7 @@ pub(crate) use ffi::buffer_bytes;
 
 pub use error::{Location, ScriptError};
 pub use library::Bundle;
-pub use program::{Program, ScriptSource, VmSettings};
+pub use program::{Compatibility, Program, ScriptSource, VmSettings};
 pub use remote::Remote;
 
 /// Why a module of k6's own cannot be imported here; `None` where it can, and for any other name.

@@ -27,8 +27,19 @@ pub struct ScriptSource {
     pub bundle: Option<Arc<Bundle>>,
     /// Whether modules may be fetched from the net.
     pub remote: Remote,
+    pub compatibility: Compatibility,
     /// What `k6/secrets` gives.
     pub secrets: Arc<Secrets>,
+}
+
+/// `--compatibility-mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compatibility {
+    /// Only what the language has.
+    Base,
+    /// With `global` beside `globalThis`.
+    #[default]
+    Extended,
 }
 
 impl ScriptSource {
@@ -39,6 +50,7 @@ impl ScriptSource {
             text: text.into(),
             bundle: None,
             remote: Remote::allowed(),
+            compatibility: Compatibility::default(),
             secrets: Arc::default(),
         }
     }

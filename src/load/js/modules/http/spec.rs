@@ -13,7 +13,7 @@ use super::super::bytes::{go_type, text_of};
 use super::super::own_tags;
 use super::jars::Jar;
 use crate::load::client::{Address, Coding, Failure};
-use crate::load::js::ffi::{Opaque, buffer_bytes};
+use crate::load::js::ffi::{Opaque, body_bytes};
 use crate::load::js::host::{Host, RunSide};
 use crate::load::js::tagging::OwnTags;
 use crate::load::options::duration;
@@ -320,7 +320,7 @@ fn body(payload: &Value<'_>) -> rquickjs::Result<Result<Bytes, String>> {
         .as_object()
         .and_then(|object| object.as_array_buffer());
     Ok(match buffer {
-        Some(buffer) => Ok(buffer_bytes(buffer).into()),
+        Some(buffer) => Ok(body_bytes(payload.ctx(), buffer)),
         None => Err(format!("unknown request body type {}", go_type(payload))),
     })
 }
