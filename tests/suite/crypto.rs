@@ -96,7 +96,8 @@ fn async_checks(body: &str) {
          const fails = (promise) => promise.then(() => 'no failure', (e) => e.name);
          export default async function () {{
            const seen = await (async () => {{ {body} }})();
-           check(seen, Object.fromEntries(Object.keys(seen).map((key) => [key, (s) => s[key] === true])));
+           const held = Object.keys(seen).map((key) => [key, (s) => s[key] === true]);
+           check(seen, Object.fromEntries(held));
          }}"
     );
     Script::new(&script).run().all_checks_pass();

@@ -58,6 +58,7 @@ areas! {
     metrics_and_tags_are_k6_s: "metrics";
     thresholds_are_k6_s: "thresholds";
     modules_are_k6_s: "modules";
+    crypto_and_html_are_k6_s: "crypto_html";
     outputs_are_k6_s: "outputs";
     summary_is_k6_s: "summary";
 }

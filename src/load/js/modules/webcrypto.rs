@@ -35,7 +35,7 @@ static LANES: Semaphore = Semaphore::const_new(4);
 /// What a computation has made.
 enum Made {
     Bytes(Vec<u8>),
-    Pair(Key, Key),
+    Pair(Box<(Key, Key)>),
 }
 
 /// An outcome on its way to a promise.
@@ -54,7 +54,7 @@ impl<'js> IntoJs<'js> for Made {
     fn into_js(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
         match self {
             Made::Bytes(bytes) => ArrayBuffer::new(ctx.clone(), bytes)?.into_js(ctx),
-            Made::Pair(one, other) => List((one.wrap(ctx)?, other.wrap(ctx)?)).into_js(ctx),
+            Made::Pair(pair) => List((pair.0.wrap(ctx)?, pair.1.wrap(ctx)?)).into_js(ctx),
         }
     }
 }
@@ -175,7 +175,7 @@ fn ciphers<'js>(part: &Object<'js>) -> rquickjs::Result<()> {
 fn curves<'js>(part: &Object<'js>) -> rquickjs::Result<()> {
     set(part, "ecGenerate", |ctx: Ctx<'js>, curve: String| {
         let (private, public) = Curve::named(&curve).generate();
-        Made::Pair(private, public).into_js(&ctx)
+        Made::Pair(Box::new((private, public))).into_js(&ctx)
     })?;
     let import = |ctx: Ctx<'js>, form: String, curve: String, data: Bytes<'js>| {
         let key = Curve::named(&curve).import(Form::named(&form), &buffer_bytes(&data));
@@ -188,7 +188,7 @@ fn curves<'js>(part: &Object<'js>) -> rquickjs::Result<()> {
             let curve = Curve::named(&curve);
             wrapped(
                 &ctx,
-                curve.from_parts(&buffer_bytes(&x), &buffer_bytes(&y), d.as_deref()),
+                curve.assemble(&buffer_bytes(&x), &buffer_bytes(&y), d.as_deref()),
             )
         };
     set(part, "ecFromParts", from_parts)?;
@@ -234,7 +234,7 @@ fn rsa_keys<'js>(part: &Object<'js>, host: &Rc<Host>) -> rquickjs::Result<()> {
         let exponent = buffer_bytes(&exponent);
         heavy(&ctx, &vm, id, move || {
             let (private, public) = rsa::generate(bits, &exponent)?;
-            Ok(Made::Pair(private, public))
+            Ok(Made::Pair(Box::new((private, public))))
         })
     };
     set(part, "rsaGenerate", generate)?;

@@ -123,7 +123,7 @@ impl Curve {
     }
 
     /// From the members of a JSON Web Key.
-    pub(super) fn from_parts(self, x: &[u8], y: &[u8], d: Option<&[u8]>) -> Result<Key, Failure> {
+    pub(super) fn assemble(self, x: &[u8], y: &[u8], d: Option<&[u8]>) -> Result<Key, Failure> {
         let mut point = vec![4];
         point.extend(self.padded(x)?);
         point.extend(self.padded(y)?);
@@ -266,8 +266,8 @@ mod tests {
         let x = unhex("60fed4ba255a9d31c961eb74c6356d68c049b8923b61fa6ce669622e60f29fb6");
         let y = unhex("7903fe1008b8bc99a41ae9e95628bc64f2f1b20c2d7e9f5177a3c294d4462299");
         let d = unhex("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721");
-        let private = Curve::P256.from_parts(&x, &y, Some(&d)).expect("valid");
-        let public = Curve::P256.from_parts(&x, &y, None).expect("valid");
+        let private = Curve::P256.assemble(&x, &y, Some(&d)).expect("valid");
+        let public = Curve::P256.assemble(&x, &y, None).expect("valid");
         let digest = Hash::Sha256.digest(b"sample");
         let mark = sign(&private, &digest).expect("valid");
         assert_eq!(
@@ -277,7 +277,7 @@ mod tests {
         );
         assert_eq!(verify(&public, &digest, &mark), Ok(true));
         assert_eq!(verify(&public, &digest, &mark[1..]), Ok(false));
-        assert!(Curve::P256.from_parts(&y, &x, None).is_err(), "no point");
+        assert!(Curve::P256.assemble(&y, &x, None).is_err(), "no point");
     }
 
     /// RFC 5903, 8.1 (NIST's P-256).

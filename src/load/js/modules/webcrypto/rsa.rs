@@ -15,7 +15,7 @@ const BITS: std::ops::RangeInclusive<usize> = 512..=8192;
 /// Private and public.
 pub(super) fn generate(bits: f64, exponent: &[u8]) -> Result<(Key, Key), Failure> {
     let bits = bits as usize;
-    if !BITS.contains(&bits) || bits % 8 != 0 {
+    if !BITS.contains(&bits) || !bits.is_multiple_of(8) {
         let text = format!("invalid modulus length {bits}, should be 512 to 8192 in steps of 8");
         return Err(Failure::operation(&text));
     }
