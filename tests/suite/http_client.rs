@@ -1,8 +1,9 @@
 //! The load client on the wire: names, forms, cookies, redirects, credentials, codings, timings.
 //!
-//! TLS and HTTP/2 are in `secure`.
+//! TLS and HTTP/2 are in `secure`, streamed bodies in `streams`.
 
 mod secure;
+mod streams;
 
 use std::io::Write;
 use std::time::Duration;

@@ -57,7 +57,8 @@ struct Head {
     headers: Vec<(String, String)>,
 }
 
-enum Framing {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Framing {
     None,
     Length(u64),
     Chunked,
@@ -100,11 +101,7 @@ pub(super) async fn exchange(
     };
     let answered: Result<_, ReadError> = answered.await;
     timings.receiving = first_byte.elapsed();
-    let (head, framing, body) = answered.map_err(|error| match error {
-        ReadError::Io(error) => Broken::finally(Failure::cut_off(&error)),
-        ReadError::Malformed(what) => Broken::finally(Failure::malformed(&what)),
-        ReadError::TooLarge(bytes_max) => Broken::finally(Failure::body_too_large(bytes_max)),
-    })?;
+    let (head, framing, body) = answered.map_err(|error| Broken::finally(error.into_failure()))?;
     let keep = match sent {
         Sent::All => keep(&head, &framing, request.reuse),
         Sent::Part => Keep::No,
@@ -123,7 +120,7 @@ pub(super) async fn exchange(
 }
 
 #[derive(Debug)]
-enum ReadError {
+pub(super) enum ReadError {
     Io(io::Error),
     Malformed(Cow<'static, str>),
     /// The body has more bytes than this.
@@ -131,6 +128,14 @@ enum ReadError {
 }
 
 impl ReadError {
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            ReadError::Io(error) => Failure::cut_off(&error),
+            ReadError::Malformed(what) => Failure::malformed(&what),
+            ReadError::TooLarge(bytes_max) => Failure::body_too_large(bytes_max),
+        }
+    }
+
     fn malformed(what: impl Into<Cow<'static, str>>) -> ReadError {
         ReadError::Malformed(what.into())
     }
@@ -175,6 +180,42 @@ pub(crate) fn wire_head(request: &Request) -> String {
     }
     put(&["\r\n"]);
     wire
+}
+
+/// Sends the request and reads the head of its answer; what follows is framed as told.
+pub(super) async fn begin(
+    connection: &mut Connection,
+    request: &Request,
+    timings: &mut Timings,
+) -> Result<(Answer, Framing), Broken> {
+    let tls = connection.tls.clone();
+    let (stream, buffer) = connection.io();
+    let begun = Instant::now();
+    let failed = |error: io::Error| Broken::finally(Failure::exchange(&error));
+    let sent = upload::send(stream, &write_request(request), buffer).await;
+    let sent = sent.map_err(failed)?;
+    timings.sending = begun.elapsed();
+    if sent == Sent::All {
+        let written = Instant::now();
+        fill(stream, buffer).await.map_err(failed)?;
+        timings.waiting = written.elapsed();
+    }
+    let answered = async {
+        let head = read_head(stream, buffer).await?;
+        let framing = framing(&head, &request.method)?;
+        Ok((head, framing))
+    };
+    let answered: Result<_, ReadError> = answered.await;
+    let (head, framing) = answered.map_err(|error| Broken::finally(error.into_failure()))?;
+    let answer = Answer {
+        status: head.status,
+        reason: head.reason,
+        headers: head.headers,
+        body: Vec::new(),
+        proto: head.proto,
+        tls,
+    };
+    Ok((answer, framing))
 }
 
 /// Reads more; the end of the stream is an error.
@@ -374,33 +415,50 @@ async fn read_chunks(
     body: &mut Kept,
 ) -> Result<(), ReadError> {
     loop {
-        let line = read_line(stream, buffer).await?;
-        let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
-        let size = std::str::from_utf8(size)
-            .ok()
-            .and_then(|size| u64::from_str_radix(size.trim(), 16).ok())
-            .ok_or(ReadError::malformed("invalid byte in chunk length"))?;
+        let size = begin_chunk(stream, buffer).await?;
         if size == 0 {
-            // Trailers are read and dropped.
-            let mut trailers_bytes = 0;
-            loop {
-                let line = read_line(stream, buffer).await?;
-                trailers_bytes += line.len();
-                if line.is_empty() {
-                    return Ok(());
-                }
-                if trailers_bytes > HEAD_BYTES_MAX {
-                    return Err(ReadError::malformed(
-                        "suspiciously long trailer after chunked body",
-                    ));
-                }
-            }
+            return Ok(());
         }
         transfer(stream, buffer, size, body).await?;
-        if !read_line(stream, buffer).await?.is_empty() {
-            return Err(ReadError::malformed("malformed chunked encoding"));
+        end_chunk(stream, buffer).await?;
+    }
+}
+
+/// The size of the next chunk; behind the last one, whose size is zero, trailers are read and
+/// dropped.
+pub(super) async fn begin_chunk(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> Result<u64, ReadError> {
+    let line = read_line(stream, buffer).await?;
+    let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
+    let size = std::str::from_utf8(size)
+        .ok()
+        .and_then(|size| u64::from_str_radix(size.trim(), 16).ok())
+        .ok_or(ReadError::malformed("invalid byte in chunk length"))?;
+    let mut trailers_bytes = 0;
+    while size == 0 {
+        let line = read_line(stream, buffer).await?;
+        trailers_bytes += line.len();
+        if line.is_empty() {
+            break;
+        }
+        if trailers_bytes > HEAD_BYTES_MAX {
+            let text = "suspiciously long trailer after chunked body";
+            return Err(ReadError::malformed(text));
         }
     }
+    Ok(size)
+}
+
+pub(super) async fn end_chunk(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> Result<(), ReadError> {
+    if read_line(stream, buffer).await?.is_empty() {
+        return Ok(());
+    }
+    Err(ReadError::malformed("malformed chunked encoding"))
 }
 
 /// One line without its end.

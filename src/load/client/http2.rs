@@ -146,6 +146,36 @@ impl Session {
         request: &Request,
         timings: &mut Timings,
     ) -> Result<Result<Answer, Failure>, h2::Error> {
+        let (mut answer, mut incoming) = match self.try_open(request, timings).await? {
+            Ok(opened) => opened,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let first_byte = Instant::now();
+        let body = receive(&mut incoming.download, request.take).await;
+        timings.receiving = first_byte.elapsed();
+        Ok(body?.map(|body| {
+            answer.body = body;
+            answer
+        }))
+    }
+
+    /// Until the head of the answer has come.
+    pub(super) async fn open(
+        &self,
+        request: &Request,
+        timings: &mut Timings,
+    ) -> Result<(Answer, Incoming), Broken> {
+        match self.try_open(request, timings).await {
+            Ok(opened) => opened.map_err(Broken::finally),
+            Err(error) => Err(Broken::finally(named(&error, &self.reason))),
+        }
+    }
+
+    async fn try_open(
+        &self,
+        request: &Request,
+        timings: &mut Timings,
+    ) -> Result<Result<(Answer, Incoming), Failure>, h2::Error> {
         let begun = Instant::now();
         let head = match head(request) {
             Ok(head) => head,
@@ -162,20 +192,44 @@ impl Session {
             None => response.await?,
         };
         timings.waiting = sent.elapsed();
-        let first_byte = Instant::now();
-        let (parts, mut download) = answered.into_parts();
-        let body = receive(&mut download, request.take).await;
-        timings.receiving = first_byte.elapsed();
-        // An upload that the answer came before ends here.
-        drop(upload);
-        Ok(body?.map(|body| Answer {
+        let (parts, download) = answered.into_parts();
+        let answer = Answer {
             status: parts.status.as_u16(),
             reason: reason(parts.status).to_owned(),
             headers: headers(&parts.headers),
-            body,
+            body: Vec::new(),
             proto: "HTTP/2.0",
             tls: self.tls.clone(),
-        }))
+        };
+        let incoming = Incoming {
+            download,
+            session: self.clone(),
+            _upload: upload,
+        };
+        Ok(Ok((answer, incoming)))
+    }
+}
+
+/// The body of an answer that is still to come.
+pub(super) struct Incoming {
+    download: RecvStream,
+    session: Session,
+    /// Dropping it before its end would reset the stream.
+    _upload: SendStream<Bytes>,
+}
+
+impl Incoming {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let download = &mut self.download;
+        match poll_fn(|cx| download.poll_data(cx)).await {
+            None => Ok(None),
+            Some(Ok(piece)) => {
+                // Failing to give room back means that the stream is over, as the next read says.
+                let _ = download.flow_control().release_capacity(piece.len());
+                Ok(Some(piece))
+            }
+            Some(Err(error)) => Err(named(&error, &self.session.reason)),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod address;
 mod connection;
 mod decode;
 mod dns;
+mod download;
 mod exchange;
 mod failure;
 #[cfg(feature = "grpc")]
@@ -32,6 +33,7 @@ pub(crate) use self::address::{Address, AddressBook};
 pub(crate) use self::connection::{Meter, Stream};
 pub(crate) use self::decode::{Coding, decode};
 pub(crate) use self::dns::Dns;
+pub(crate) use self::download::Download;
 pub(crate) use self::exchange::wire_head;
 pub(crate) use self::failure::Failure;
 pub(crate) use self::tls::{Alpn, Tls, TlsFacts};
@@ -110,6 +112,23 @@ struct Trip {
     remote: Option<SocketAddr>,
 }
 
+impl Trip {
+    fn end(self, begun: Instant, outcome: Result<Answer, Failure>) -> RoundTrip {
+        let Trip {
+            mut timings,
+            remote,
+        } = self;
+        if outcome.is_err() {
+            close_timings(&mut timings, begun);
+        }
+        RoundTrip {
+            timings,
+            remote,
+            outcome,
+        }
+    }
+}
+
 /// A VU's connections. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Client(Rc<Inner>);
@@ -165,18 +184,7 @@ impl Client {
             Ok(outcome) => outcome,
             Err(_) => Err(Failure::timeout()),
         };
-        let Trip {
-            mut timings,
-            remote,
-        } = trip;
-        if outcome.is_err() {
-            close_timings(&mut timings, begun);
-        }
-        RoundTrip {
-            timings,
-            remote,
-            outcome,
-        }
+        trip.end(begun, outcome)
     }
 
     /// A kept connection may have been closed by the server meanwhile: that one is replaced, as

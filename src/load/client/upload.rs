@@ -15,7 +15,7 @@ use super::exchange::fill;
 /// How long a reason is waited for after a failed write, as in Go's client.
 const REASON_WAIT: Duration = Duration::from_millis(50);
 /// Room for what comes early; the rest is read when the request is done.
-const EARLY_BYTES: usize = 1_024;
+const EARLY_BYTES: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sent {

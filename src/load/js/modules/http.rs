@@ -6,16 +6,18 @@
 mod answer;
 mod auth;
 mod debug;
+mod events;
 mod jars;
 mod leg;
 pub(super) mod more;
 mod perform;
 mod pick;
 mod spec;
+pub(super) mod stream;
 
 use std::rc::Rc;
 
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::StreamExt;
 use rquickjs::{Array, Ctx, Exception, IntoJs, Object, Value};
 
 use self::answer::Performed;
@@ -121,7 +123,9 @@ fn batch<'js>(ctx: &Ctx<'js>, host: &Rc<Host>, asked: &Array<'js>) -> rquickjs::
             }
         })
         .collect();
-    let all = stream::iter(requests).buffered(at_once).collect::<Vec<_>>();
+    let all = futures_util::stream::iter(requests)
+        .buffered(at_once)
+        .collect::<Vec<_>>();
     let performed = host.suspender.block_on(all).map_err(|_| interrupted(ctx))?;
     let answers = Array::new(ctx.clone())?;
     for (index, one) in performed.into_iter().enumerate() {

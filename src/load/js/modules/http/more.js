@@ -244,8 +244,8 @@ const FIELDS = {
   cookies(lines) {
     const cookies = {};
     for (let index = HEADERS; index + 1 < lines.length; index += 2) {
-      const cookie = lines[index] === 'Set-Cookie' ? host.parseCookie(lines[index + 1]) : null;
-      if (cookie !== null) (cookies[cookie.name] ??= []).push(cookie);
+      const cookie = lines[index] === 'Set-Cookie' ? host.parseCookie(lines[index + 1]) : undefined;
+      if (cookie !== undefined) (cookies[cookie.name] ??= []).push(cookie);
     }
     return cookies;
   },

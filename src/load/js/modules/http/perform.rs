@@ -10,6 +10,7 @@ use cookie_store::RawCookie;
 use super::answer::Performed;
 use super::leg::Leg;
 use super::spec::{Auth, Spec};
+use super::stream::{self, Measured, Streamed};
 use super::{auth, debug};
 use crate::load::client::{Answer, Body, Failure, Request, RoundTrip, decode};
 use crate::load::js::host::{Host, RunSide};
@@ -100,6 +101,70 @@ async fn in_group(host: Rc<Host>, mut spec: Spec, group: Rc<str>) -> Performed {
     }
 }
 
+/// As [`perform`] until the head of the last answer has come; then the body is the script's to take.
+pub(super) async fn open(host: Rc<Host>, spec: Spec) -> (Performed, Option<Streamed>) {
+    let group = host.tagging.group();
+    let vm = host.clone();
+    let work = Work {
+        host: &host,
+        run: host.run.as_ref().expect("a VM that runs has its run"),
+        group: group.clone(),
+        deadline: Instant::now() + spec.timeout,
+    };
+    let (Some(address), None) = (spec.address.clone(), &spec.problem) else {
+        return (in_group(vm, spec, group).await, None);
+    };
+    let mut leg = Leg::first(&spec, address);
+    let mut sent_cookies = None;
+    let mut followed = 0;
+    loop {
+        let request = leg.request(&spec, work.run);
+        sent_cookies.get_or_insert_with(|| cookies_of(&request));
+        let (mut trip, download) = Box::pin(work.run.client.open(&request, work.left())).await;
+        let mut next = None;
+        if let Ok(answer) = &trip.outcome {
+            work.keep_cookies(&spec, &leg, answer);
+            match leg.next(answer, &spec) {
+                Ok(found) => next = found,
+                Err(failure) => trip.outcome = Err(failure),
+            }
+        }
+        let onward = next.filter(|_| followed < spec.redirects_max);
+        if let (None, Ok(answer), Some(download)) = (&onward, &trip.outcome, download) {
+            let measured = Measured {
+                trip: RoundTrip {
+                    timings: trip.timings,
+                    remote: trip.remote,
+                    outcome: Ok(stream::outline(answer)),
+                },
+                leg: leg.clone(),
+                spec: spec.clone(),
+                group,
+            };
+            let streamed = Streamed::new(vm, download, measured);
+            let url = leg.address_text(&spec);
+            let sent_cookies = sent_cookies.unwrap_or_default();
+            return (
+                Performed::new(spec, url, trip, sent_cookies),
+                Some(streamed),
+            );
+        }
+        let status = trip.outcome.as_ref().map_or(0, |answer| answer.status);
+        work.emit(&spec, &leg, &trip, spec.expected.matches(status));
+        match onward {
+            Some(onward) => {
+                followed += 1;
+                leg = onward;
+            }
+            None => {
+                let url = leg.address_text(&spec);
+                let sent_cookies = sent_cookies.unwrap_or_default();
+                return (Performed::new(spec, url, trip, sent_cookies), None);
+            }
+        }
+    }
+}
+
 /// What one request of a script works with.
 pub(super) struct Work<'a> {
     pub(super) host: &'a Host,
@@ -108,7 +173,21 @@ pub(super) struct Work<'a> {
     deadline: Instant,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    /// For what is measured after the request is done.
+    pub(super) fn after(host: &'a Host, group: Rc<str>) -> Work<'a> {
+        Work {
+            host,
+            run: host.run.as_ref().expect("a VM that runs has its run"),
+            group,
+            deadline: Instant::now(),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// One round trip, its body decoded.
     pub(super) async fn round(&self, request: &Request) -> RoundTrip {
         let level = self.run.shared.settings.network.http_debug;
@@ -122,8 +201,7 @@ impl Work<'_> {
     }
 
     async fn plain_round(&self, request: &Request) -> RoundTrip {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let mut trip = self.run.client.round_trip(request, left).await;
+        let mut trip = self.run.client.round_trip(request, self.left()).await;
         if let Ok(answer) = &mut trip.outcome
             && let Err(failure) = decoded(answer, request.take).await
         {
