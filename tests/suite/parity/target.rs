@@ -56,6 +56,8 @@ struct Request {
     target: String,
     headers: BTreeMap<String, String>,
     body: Vec<u8>,
+    /// The client's address without its port.
+    peer: String,
 }
 
 fn serve(stream: TcpStream) {
@@ -63,16 +65,22 @@ fn serve(stream: TcpStream) {
     let Ok(mut answers) = stream.try_clone() else {
         return;
     };
+    let peer = stream.peer_addr().map(|peer| peer.ip().to_string());
+    let peer = peer.unwrap_or_default();
     let mut reader = BufReader::new(stream);
-    while let Some(request) = read_request(&mut reader) {
+    while let Some(request) = read_request(&mut reader, &peer) {
         let answer = answer(&request);
+        // A route without an answer closes the connection.
+        if answer.is_empty() {
+            return;
+        }
         if answers.write_all(&answer).is_err() {
             return;
         }
     }
 }
 
-fn read_request(reader: &mut impl BufRead) -> Option<Request> {
+fn read_request(reader: &mut impl BufRead, peer: &str) -> Option<Request> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut words = line.split(' ').map(str::to_owned);
@@ -96,6 +104,7 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
         target,
         headers,
         body,
+        peer: peer.to_owned(),
     })
 }
 
@@ -151,6 +160,20 @@ fn answer(request: &Request) -> Vec<u8> {
                 &encoder.finish().unwrap(),
             )
         }
+        "peer" => reply(200, "", request.peer.as_bytes()),
+        "badgzip" => reply(200, "Content-Encoding: gzip\r\n", b"no gzip"),
+        "reset" => Vec::new(),
+        "switch" => reply(101, "Upgrade: x\r\nConnection: Upgrade\r\n", b""),
+        "digest" => match request.headers.get("authorization") {
+            Some(header) if header.starts_with("Digest ") && header.contains("response=") => {
+                reply(200, "", b"in")
+            }
+            _ => {
+                let demand =
+                    "WWW-Authenticate: Digest realm=\"r\", nonce=\"abc\", qop=\"auth\"\r\n";
+                reply(401, demand, b"")
+            }
+        },
         "html" => reply(200, "Content-Type: text/html\r\n", HTML.as_bytes()),
         "json" => {
             let value = json!({"user": {"name": "ann"}, "list": [{"n": 1}, {"n": 2}, {"n": 3}]});
