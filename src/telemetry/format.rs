@@ -47,7 +47,8 @@ where
         let (time, level) = (now()?, level(event));
         let fields = Fields::of(event, Some(&self.redactor));
         write!(out, "time=\"{time}\" level={level} msg=")?;
-        write_value(&mut out, &fields.message, Quoting::Always)?;
+        // As k6: a text of one plain word stands bare.
+        write_value(&mut out, &fields.message, Quoting::WhereNeeded)?;
         out.write_str(&fields.rest)?;
         if of_console(event) && self.source == Source::Told {
             out.write_str(" source=console")?;

@@ -12,7 +12,7 @@ use crate::load::RunOutcome;
 use crate::load::exit::Exit;
 use crate::load::summary::json::export;
 use crate::load::summary::machine;
-use crate::load::summary::text::{Color, Style, exceptions, render};
+use crate::load::summary::text::{Color, Style, extras, render};
 use crate::results::verdict;
 
 /// Writes everything; the failure's reason comes last, so that it is seen.
@@ -62,7 +62,7 @@ fn write_default(outcome: &RunOutcome, args: &Args, color: Color) -> io::Result<
     };
     let mut text = render(&outcome.summary, style);
     if args.manner == Manner::Dchat {
-        text.push_str(&exceptions(&outcome.summary, color));
+        text.push_str(&extras(&outcome.summary, style));
     }
     // Without requests there is nothing to judge, and k6 judges nothing.
     if args.manner == Manner::Dchat && outcome.figures.totals.requests > 0 {

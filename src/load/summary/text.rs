@@ -1,8 +1,11 @@
 //! The end-of-test summary for people, in the sections that k6's users know.
 //!
-//! What k6 does not have stands below them: the exceptions that scripts threw.
+//! What k6 does not have stands below them (see `extras`).
 
+mod extras;
 mod table;
+
+pub use self::extras::extras;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -14,9 +17,6 @@ use super::section::Section;
 use super::{BlockSummary, CheckSummary, MetricSummary, Summary, Values};
 use crate::load::metrics::{MetricKind, ValueKind};
 use crate::load::options::TimeUnit;
-
-/// Exceptions that are named; the others are only counted.
-const EXCEPTIONS_SHOWN: usize = 10;
 
 /// How the text is to look.
 #[derive(Clone, Copy, Debug)]
@@ -87,33 +87,6 @@ pub fn render(summary: &Summary, style: Style) -> String {
             writer.title(&mut text, &format!("{kind}: {}", block.name));
             writer.block(&mut text, 2, block);
         }
-    }
-    text
-}
-
-/// Exceptions of iterations by what they said; empty without any. Not part of k6's summary.
-pub fn exceptions(summary: &Summary, color: Color) -> String {
-    let total: u64 = summary.exceptions.iter().map(|(_, count)| count).sum();
-    if total == 0 {
-        return String::new();
-    }
-    let title = color.paint("SCRIPT EXCEPTIONS", Ink::Bold);
-    let mut text = format!("\n    {title}\n");
-    let width = total.to_string().len();
-    for (message, count) in summary.exceptions.iter().take(EXCEPTIONS_SHOWN) {
-        let _ = writeln!(
-            text,
-            "    {} {message}",
-            color.paint(&format!("{count:width$}"), Ink::Red)
-        );
-    }
-    let hidden = summary.exceptions.len().saturating_sub(EXCEPTIONS_SHOWN);
-    if hidden > 0 {
-        let _ = writeln!(
-            text,
-            "    {:width$} … and {hidden} more texts, {total} in all",
-            ""
-        );
     }
     text
 }

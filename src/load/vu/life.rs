@@ -149,14 +149,15 @@ fn wants_own_metrics(host: &Host) -> bool {
 
 /// `__ENV` is the run's with the scenario's over it.
 fn set_environment(script: &Script<'_>, scenario: &ScenarioContext) -> rquickjs::Result<()> {
-    let env: Object<'_> = script.ctx.globals().get("__ENV")?;
+    // A new object: what another scenario has set is gone.
+    let env = Object::new(script.ctx.clone())?;
     for (name, value) in script.host.library.env.iter() {
         env.set(name.as_str(), value.as_str())?;
     }
     for (name, value) in &scenario.env {
         env.set(name.as_str(), value.as_str())?;
     }
-    Ok(())
+    script.ctx.globals().set("__ENV", env)
 }
 
 /// One iteration; whether it came to its end. A thrown exception is an end too.

@@ -161,7 +161,7 @@ fn answer(request: &Request) -> Vec<u8> {
             )
         }
         "peer" => reply(200, "", request.peer.as_bytes()),
-        "badgzip" => reply(200, "Content-Encoding: gzip\r\n", b"no gzip"),
+        "badgzip" => reply(200, "Content-Encoding: gzip\r\n", b"this is no gzip at all"),
         "reset" => Vec::new(),
         "switch" => reply(101, "Upgrade: x\r\nConnection: Upgrade\r\n", b""),
         "digest" => match request.headers.get("authorization") {

@@ -200,12 +200,3 @@ fn thresholds_of_submetrics_stand_below_their_metric() {
         "{text}"
     );
 }
-
-#[test]
-fn exceptions_are_counted_and_named() {
-    let mut summary = Summary::default();
-    assert_eq!(exceptions(&summary, Color::Off), "");
-    summary.exceptions = vec![("Error: x".to_owned(), 12), ("Error: y".to_owned(), 3)];
-    let expected = "\n    SCRIPT EXCEPTIONS\n    12 Error: x\n     3 Error: y\n";
-    assert_eq!(exceptions(&summary, Color::Off), expected);
-}
