@@ -12,7 +12,7 @@ use super::run::Manner;
 use super::{Coded, script};
 use crate::load::archive::{self, Parts};
 use crate::load::inspect::Loaded;
-use crate::load::js::VmSettings;
+use crate::load::js::{Remote, VmSettings};
 use crate::load::options::Sources;
 use crate::telemetry::k6;
 
@@ -61,11 +61,17 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// The archive; inside, what a run of the script would have failed with.
 fn pack(args: &Args) -> anyhow::Result<Result<Vec<u8>, crate::load::Error>> {
-    let found = script::find(Some(&args.script), args.runtime.test_type, args.manner)?;
+    let mut found = script::find(
+        Some(&args.script),
+        args.runtime.test_type,
+        args.manner,
+        &Remote::allowed(),
+    )?;
     let file = args.global.config_file();
     let file = file.map_err(|error| Coded::wrap(Exit::LoadConfig, error))?;
     let layer = args.options.layer();
     let flags = layer.map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
+    found.source.compatibility = args.runtime.compatibility();
     let mut env = found.env;
     env.extend(args.runtime.environment(SystemEnvironment::Left));
     let (text, kept) = (found.source.text.clone(), env.clone());
@@ -78,6 +84,7 @@ fn pack(args: &Args) -> anyhow::Result<Result<Vec<u8>, crate::load::Error>> {
         script: found.options_json.as_deref(),
         environment: super::k6_variables(),
         flags,
+        ..Sources::default()
     };
     let plan = match loaded.plan(sources) {
         Ok(plan) => plan,

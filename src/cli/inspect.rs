@@ -64,9 +64,15 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             false => ExitCode::from(load::exit::Exit::ScriptException as u8),
         });
     }
-    let found = script::find(args.script.as_deref(), args.runtime.test_type, args.manner);
+    let found = script::find(
+        args.script.as_deref(),
+        args.runtime.test_type,
+        args.manner,
+        &remote,
+    );
     let mut found = found.map_err(failed)?;
     found.source.remote = remote;
+    found.source.compatibility = args.runtime.compatibility();
     let mut env = found.env;
     env.extend(args.runtime.environment(SystemEnvironment::Left));
     let file = args.global.config_file();
@@ -82,6 +88,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             script: found.options_json.as_deref(),
             environment: super::k6_variables(),
             flags: Layer::default(),
+            ..Sources::default()
         };
         loaded.plan(sources).map(requirements)
     });

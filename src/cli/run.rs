@@ -25,7 +25,7 @@ use super::exit::Exit;
 use super::flags::SystemEnvironment;
 use super::{Coded, k6, k6_variables, script};
 use crate::load::js::{Remote, ScriptSource, VmSettings};
-use crate::load::options::Layer;
+use crate::load::options::{Layer, TagSources};
 use crate::load::output::results::{ReportTo, Reporter, ReporterConfig};
 use crate::load::output::{self, Output};
 use crate::load::secrets::Secrets;
@@ -64,6 +64,7 @@ struct Begin {
     env: BTreeMap<String, String>,
     file: Option<Map<String, Value>>,
     flags: Layer,
+    tags: TagSources,
     /// Names and arguments of outputs.
     out: Vec<String>,
     outputs: Vec<Box<dyn Output>>,
@@ -72,17 +73,23 @@ struct Begin {
 impl Begin {
     fn new(args: &Args) -> anyhow::Result<Begin> {
         let kind = args.runtime.test_type;
-        let mut found = script::find(args.script.as_deref(), kind, args.manner)?;
+        let remote = match args.own.no_remote {
+            true => Remote::Forbidden,
+            false => Remote::allowed(),
+        };
+        let mut found = script::find(args.script.as_deref(), kind, args.manner, &remote)?;
+        found.source.remote = remote;
         found.source.compatibility = args.runtime.compatibility();
-        if args.own.no_remote {
-            found.source.remote = Remote::Forbidden;
-        }
         let mut env = found.env;
         env.extend(args.runtime.environment(SystemEnvironment::Included));
         let flags = args.layer()?;
         let file = args.global.config_file();
         let file = file.map_err(|error| Coded::wrap(Exit::LoadConfig, error))?;
         let out = args.out(file.as_ref());
+        let tags = args.tag_sources(file.as_ref())?;
+        if args.global.profiling_enabled {
+            tracing::warn!("--profiling-enabled: dchat has no pprof addresses");
+        }
         let mut file = file;
         if args.manner == Manner::K6 {
             // The weakest source of all: everything else may say otherwise.
@@ -95,6 +102,7 @@ impl Begin {
             options_json: found.options_json,
             env,
             flags,
+            tags,
             outputs: outputs(args, &out)?,
             out,
             file,
@@ -142,6 +150,7 @@ async fn drive(args: Args, line: LiveLine, begin: Begin) -> anyhow::Result<u8> {
         env: begin.env,
         file: begin.file,
         flags: begin.flags,
+        tags: begin.tags,
         outputs,
         vm: VmSettings {
             memory_bytes_max: args.vu_memory_max(),

@@ -10,7 +10,7 @@ use super::flags::TestType;
 use super::run::Manner;
 use crate::load::archive;
 use crate::load::builtin_scripts;
-use crate::load::js::ScriptSource;
+use crate::load::js::{self, Remote, ScriptSource};
 
 /// A script, and what an archive says beside it.
 pub(crate) struct Found {
@@ -21,7 +21,7 @@ pub(crate) struct Found {
     pub(crate) env: BTreeMap<String, String>,
 }
 
-/// A file, `-` for stdin, or the name of a built-in script where no such file exists; `None` is
+/// A file, an `https://` address, `-` for stdin, or the name of a built-in script where no such file exists; `None` is
 /// the built-in stress test. The latter two are not for those who call us k6.
 ///
 /// # Errors
@@ -30,6 +30,7 @@ pub(crate) fn find(
     argument: Option<&str>,
     kind: Option<TestType>,
     manner: Manner,
+    remote: &Remote,
 ) -> anyhow::Result<Found> {
     let name = argument.unwrap_or(builtin_scripts::DEFAULT);
     if name == "-" {
@@ -41,6 +42,11 @@ pub(crate) fn find(
         return of_bytes(PathBuf::from("-"), bytes, kind);
     }
     let path = PathBuf::from(name);
+    if name.starts_with("https://") {
+        let bytes = js::fetch(name, remote)
+            .with_context(|| format!("the moduleSpecifier {name:?} couldn't be retrieved"))?;
+        return of_bytes(path, bytes, kind);
+    }
     if argument.is_some() && path.exists() {
         let bytes =
             std::fs::read(&path).with_context(|| format!("script '{name}' can't be read"))?;

@@ -56,6 +56,8 @@ pub struct RunConfig {
     /// The JSON configuration file.
     pub file: Option<serde_json::Map<String, serde_json::Value>>,
     pub flags: Layer,
+    /// Whether tags of all sources count, or the strongest's alone.
+    pub tags: options::TagSources,
     pub outputs: Vec<Box<dyn Output>>,
     pub vm: VmSettings,
     /// Worker threads for VUs.
@@ -227,6 +229,7 @@ async fn prepare(
         script: config.options_json.as_deref().or(program.options_json()),
         environment: config.environment.clone(),
         flags: config.flags.clone(),
+        tags: config.tags,
     };
     let consolidated = options::consolidate(sources, program.exports())?;
     let mut options = consolidated.options;

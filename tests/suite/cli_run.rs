@@ -415,3 +415,38 @@ fn progress_tells_of_every_scenario() {
     let quiet = bench.k6("run -q s.js").run().expect(0);
     assert!(!quiet.stdout.contains("running (") && !quiet.stdout.contains("execution:"));
 }
+
+#[test]
+fn compatibility_mode_base_has_no_global() {
+    let bench = Bench::with(&[("s.js", "export default () => console.log(typeof global);")]);
+    let seen = |line: &str| bench.k6(line).run().expect(0).stderr;
+    assert!(seen("run -q s.js").contains("msg=\"object\""));
+    assert!(seen("run -q --compatibility-mode base s.js").contains("msg=\"undefined\""));
+}
+
+#[test]
+fn features_that_are_not_here_are_refused() {
+    let bench = Bench::with(&[("s.js", ONE)]);
+    let ran = bench
+        .k6("run -q --features freeze-env s.js")
+        .run()
+        .expect(255);
+    assert!(ran.stderr.contains("freeze-env"), "{}", ran.stderr);
+    bench
+        .k6("run -q --features merge-run-tags s.js")
+        .run()
+        .expect(0);
+}
+
+#[test]
+fn as_k6_metrics_of_dchat_alone_are_not_made() {
+    let script = "export const options = { scenarios: { a: { executor: 'constant-arrival-rate',\
+                  rate: 20, duration: '1s', preAllocatedVUs: 2 } } }; export default () => {};";
+    let bench = Bench::with(&[("s.js", script)]);
+    bench.k6("run -q --out json=k6.json s.js").run().expect(0);
+    let own = bench.dchat("run -q --report-to none --out json=own.json s.js");
+    own.run().expect(0);
+    let name = "iteration_duration_from_schedule";
+    assert!(bench.text("own.json").contains(name));
+    assert!(!bench.text("k6.json").contains(name));
+}

@@ -8,7 +8,7 @@ use super::progress::Progress;
 use crate::cli::flags::{GlobalFlags, OptionFlags, RuntimeFlags, go_bool};
 use crate::config::units;
 use crate::load::js::VmSettings;
-use crate::load::options::Layer;
+use crate::load::options::{Layer, TagSources};
 use crate::load::output::results::{PROBE_URL, ReportTo};
 use crate::load::summary::text::Color;
 use crate::load::threshold::baseline;
@@ -70,7 +70,7 @@ pub(crate) struct RunFlags {
     no_usage_report: Option<bool>,
     /// k6's experimental behaviours: merge-run-tags; repeatable
     #[arg(long, env = "K6_FEATURES", value_name = "LIST", value_delimiter = ',')]
-    pub(crate) features: Vec<String>,
+    features: Vec<String>,
 }
 
 /// Flags that k6 does not have.
@@ -108,6 +108,40 @@ impl Args {
         layer.no_thresholds = self.runtime.no_thresholds();
         layer.linger = self.run.linger;
         Ok(layer)
+    }
+
+    /// What `--features`, `K6_FEATURES` or the configuration file switch on.
+    ///
+    /// # Errors
+    /// A feature of k6 that is not here.
+    pub(super) fn tag_sources(
+        &self,
+        file: Option<&serde_json::Map<String, serde_json::Value>>,
+    ) -> anyhow::Result<TagSources> {
+        let mut names = self.run.features.clone();
+        if names.is_empty() {
+            let list = file.and_then(|file| file.get("features"));
+            let list = list.and_then(|list| list.as_array()).into_iter().flatten();
+            names = list
+                .filter_map(|name| name.as_str())
+                .map(str::to_owned)
+                .collect();
+        }
+        let mut tags = TagSources::Strongest;
+        for name in names
+            .iter()
+            .map(|name| name.trim())
+            .filter(|name| !name.is_empty())
+        {
+            match name {
+                "merge-run-tags" => tags = TagSources::Merged,
+                "native-histograms" | "freeze-env" => {
+                    anyhow::bail!("k6's experimental feature '{name}' is not in this version")
+                }
+                _ => tracing::warn!("unknown feature '{name}' is ignored"),
+            }
+        }
+        Ok(tags)
     }
 
     /// `--out`, else `K6_OUT`, else what the configuration file says.

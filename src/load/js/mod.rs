@@ -28,6 +28,7 @@ pub use error::{Location, ScriptError};
 pub use library::Bundle;
 pub use program::{Compatibility, Program, ScriptSource, VmSettings};
 pub use remote::Remote;
+pub(crate) use remote::fetch;
 
 /// Why a module of k6's own cannot be imported here; `None` where it can, and for any other name.
 pub fn missing_module(name: &str) -> Option<String> {

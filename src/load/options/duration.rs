@@ -49,20 +49,21 @@ pub fn from_ms(ms: f64) -> Option<Duration> {
 /// As Go prints durations, which k6 shows and writes: `1m30s`, `2.5s`, `150ms`, `0s`.
 pub fn format(duration: Duration) -> String {
     let nanos = duration.as_nanos();
-    let trimmed = |value: f64, unit: &str| {
-        let text = format!("{value:.6}");
+    // Every nanosecond, and no zeros after the last.
+    let trimmed = |whole: u128, part: u128, digits: usize, unit: &str| {
+        let text = format!("{whole}.{part:0digits$}");
         format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
     };
     match nanos {
         0 => "0s".to_owned(),
         1..=999 => format!("{nanos}ns"),
-        1_000..=999_999 => trimmed(nanos as f64 / 1e3, "µs"),
-        1_000_000..=999_999_999 => trimmed(nanos as f64 / 1e6, "ms"),
+        1_000..=999_999 => trimmed(nanos / 1_000, nanos % 1_000, 3, "µs"),
+        1_000_000..=999_999_999 => trimmed(nanos / 1_000_000, nanos % 1_000_000, 6, "ms"),
         _ => {
             let seconds = duration.as_secs();
             let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
-            let part = (seconds % 60) as f64 + f64::from(duration.subsec_nanos()) / 1e9;
-            let seconds = trimmed(part, "s");
+            let part = u128::from(duration.subsec_nanos());
+            let seconds = trimmed(u128::from(seconds % 60), part, 9, "s");
             match (hours, minutes) {
                 (0, 0) => seconds,
                 (0, minutes) => format!("{minutes}m{seconds}"),

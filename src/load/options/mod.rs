@@ -128,6 +128,17 @@ pub struct Sources<'a> {
     /// Variables among which `K6_*` are looked for.
     pub environment: Vec<(String, String)>,
     pub flags: Layer,
+    pub tags: TagSources,
+}
+
+/// Whose `tags` count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TagSources {
+    /// Those of the strongest source that has any.
+    #[default]
+    Strongest,
+    /// All, the stronger over the weaker: k6's feature `merge-run-tags`.
+    Merged,
 }
 
 /// Layers the sources and checks the result. `exports` are the script's functions.
@@ -151,11 +162,23 @@ pub fn consolidate(sources: Sources<'_>, exports: &[String]) -> Result<Consolida
     ] {
         layer.check_shortcuts(name, &mut problems);
     }
-    let merged = file
+    let tags = (sources.tags == TagSources::Merged).then(|| {
+        let layers = [&file, &script, &environment, &sources.flags];
+        let tags = layers.into_iter().flat_map(|layer| layer.tags.clone());
+        tags.flatten().collect()
+    });
+    let mut merged = file
         .overlaid(script, "script", &mut warnings)
         .overlaid(environment, "env", &mut warnings)
         .overlaid(sources.flags, "cli", &mut warnings);
-    let options = merged.clone().complete(&mut problems, &mut warnings);
+    if tags.is_some() {
+        merged.tags = tags;
+    }
+    let mut options = merged.clone().complete(&mut problems, &mut warnings);
+    if sources.tags == TagSources::Merged {
+        let name = "k6_feature_merge_run_tags".to_owned();
+        options.tags.insert(name, "true".to_owned());
+    }
     for scenario in &options.scenarios {
         if !exports.contains(&scenario.exec) {
             problems.push(format!(
@@ -189,5 +212,7 @@ pub fn script_layer(script: Option<&str>) -> Result<Layer, Invalid> {
     }
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

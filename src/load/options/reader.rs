@@ -130,6 +130,7 @@ impl<'a> Fields<'a> {
         let texts = match value {
             Value::Object(object) => object
                 .iter()
+                .filter(|(_, value)| !value.is_null())
                 .map(|(key, value)| {
                     let text = match value {
                         Value::String(text) => text.clone(),

@@ -8,10 +8,10 @@ fn of(script: &str, environment: &[(&str, &str)], flags: Layer) -> Result<Consol
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let exports = ["default".to_owned(), "other".to_owned()];
     let sources = Sources {
-        file: None,
         script: Some(script),
         environment: environment.collect(),
         flags,
+        ..Sources::default()
     };
     consolidate(sources, &exports)
 }
@@ -200,4 +200,32 @@ fn case_of_keys_does_not_matter() {
         panic!("{options:?}");
     };
     assert_eq!((*start_vus, stages[0].target), (3, 2));
+}
+
+#[test]
+fn tags_of_all_sources_can_be_merged() {
+    let script = r#"{"tags":{"a":"script","b":"script"}}"#;
+    let sources = |tags| Sources {
+        script: Some(script),
+        environment: vec![("K6_TAGS".to_owned(), "b=env".to_owned())],
+        tags,
+        ..Sources::default()
+    };
+    let exports = ["default".to_owned()];
+    let of = |tags| {
+        consolidate(sources(tags), &exports)
+            .expect("valid")
+            .options
+            .tags
+    };
+    let text = |tags: &BTreeMap<String, String>, key: &str| tags.get(key).cloned();
+    let strongest = of(TagSources::Strongest);
+    assert_eq!((text(&strongest, "a"), strongest.len()), (None, 1));
+    let merged = of(TagSources::Merged);
+    assert_eq!(text(&merged, "a").as_deref(), Some("script"));
+    assert_eq!(text(&merged, "b").as_deref(), Some("env"));
+    assert_eq!(
+        text(&merged, "k6_feature_merge_run_tags").as_deref(),
+        Some("true")
+    );
 }
