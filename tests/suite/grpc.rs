@@ -407,6 +407,21 @@ fn protosets_are_loaded_and_missing_files_named() {
 }
 
 #[test]
+fn proto_files_are_found_in_all_import_paths() {
+    script(
+        r#"
+        client.load(['.', './deep/..'], './hello.proto');
+        client.load(['deep'], '../hello.proto');
+        export default function () {
+          client.connect(__ENV.G, { plaintext: true });
+          check(client.invoke('hello.Greeter/Say', { name: 'p' }), { found: (r) => r.message.message === 'hello p' });
+        }"#,
+    )
+    .run()
+    .expect(0);
+}
+
+#[test]
 fn an_open_stream_ends_with_its_scenario() {
     let ran = script(
         r#"

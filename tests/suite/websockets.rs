@@ -341,6 +341,40 @@ fn an_open_socket_ends_with_its_scenario() {
 }
 
 #[test]
+fn a_socket_that_is_cut_off_says_goodbye() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("W=ws://{}", listener.local_addr().unwrap());
+    let (told, codes) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let told = told.clone();
+            std::thread::spawn(move || {
+                let mut socket = tokio_tungstenite::tungstenite::accept(stream).unwrap();
+                while let Ok(message) = socket.read() {
+                    if let Message::Close(frame) = message {
+                        let _ = told.send(u16::from(frame.unwrap().code));
+                    }
+                }
+            });
+        }
+    });
+    Script::new(
+        r#"
+        import { WebSocket } from 'k6/websockets';
+        export const options = { scenarios: { all: { executor: 'constant-vus', vus: 2, duration: '1s', gracefulStop: '0s' } } };
+        export default function () { new WebSocket(__ENV.W); }
+        "#,
+    )
+    .args(["-e", &address])
+    .run()
+    .expect(0);
+    for _ in 0..2 {
+        let code = codes.recv_timeout(Duration::from_secs(10));
+        assert_eq!(code, Ok(1000));
+    }
+}
+
+#[test]
 fn ws_connect_blocks_until_closed_and_returns_the_upgrade() {
     let ran = all_pass(
         r#"

@@ -167,6 +167,11 @@ struct Sources {
 }
 
 impl FileResolver for Sources {
+    /// k6 takes every name as it is, also one that leads out of its directory.
+    fn resolve_path(&self, path: &Path) -> Option<String> {
+        path.to_str().map(str::to_owned)
+    }
+
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         let mut failed = None;
         for directory in &self.directories {

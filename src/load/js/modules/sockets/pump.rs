@@ -1,7 +1,9 @@
 //! The task of one socket: opens it, then reads and writes at the same time until it is over.
 
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -171,33 +173,70 @@ fn tags(base: &TagSet, address: &str, answer: Option<&Answer>) -> TagSet {
 type Read = Reader<tokio::io::ReadHalf<crate::load::client::Stream>>;
 type Write = Writer<tokio::io::WriteHalf<crate::load::client::Stream>>;
 
+/// The writing half. A socket that is cut off in the middle of its life still says that it goes.
+struct Leaving {
+    writer: Write,
+    /// In the middle of a frame there is nothing that could still be said.
+    writing: bool,
+    close_sent: bool,
+    /// What is said then.
+    code: u16,
+}
+
+impl Leaving {
+    async fn close(&mut self, code: u16) {
+        if self.writing || self.close_sent {
+            return;
+        }
+        self.close_sent = true;
+        // The connection ends anyway.
+        let payload = close_payload(code, "");
+        let _ = self.writer.write(Frame::Close, &payload).await;
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        let code = self.code;
+        let farewell = std::pin::pin!(self.close(code));
+        // One try: so small a frame goes into the socket's buffer, or it does not go at all.
+        let mut context = Context::from_waker(Waker::noop());
+        let _ = farewell.poll(&mut context);
+    }
+}
+
 async fn talk(
     session: &Session,
     mut reader: Read,
-    mut writer: Write,
+    writer: Write,
     mut outgoing: mpsc::UnboundedReceiver<Out>,
     delivery: Delivery,
     post: &dyn Fn(Event),
 ) -> Closed {
-    let mut writing = false;
-    let mut close_sent = false;
-    let closed = tokio::select! {
-        closed = read(session, &mut reader, post) => closed,
-        closed = write(session, &mut writer, &mut outgoing, delivery, &mut writing, &mut close_sent)
-            => closed,
+    let mut leaving = Leaving {
+        writer,
+        writing: false,
+        close_sent: false,
+        code: match delivery {
+            Delivery::EventLoop => 1000,
+            Delivery::Kept => 1001,
+        },
+    };
+    let over = tokio::select! {
+        over = read(session, &mut reader, post) => over,
+        over = write(session, &mut leaving, &mut outgoing, delivery) => over,
     };
     let farewell = async {
-        // In the middle of a frame there is nothing that could still be said.
-        if !writing && !close_sent && closed.echo != 0 {
-            let _ = writer
-                .write(Frame::Close, &close_payload(closed.echo, ""))
-                .await;
+        if over.echo != 0 {
+            leaving.close(over.echo).await;
         }
-        writer.shutdown().await;
+        leaving.close_sent = true;
+        leaving.writer.shutdown().await;
     };
     // The peer may have stopped reading; the socket is over for the script anyway.
     let _ = tokio::time::timeout(FAREWELL_MAX, farewell).await;
-    closed.closed
+    leaving.close_sent = true;
+    over.closed
 }
 
 /// What the script is told, and the code that the server gets, 0 for none.
@@ -290,26 +329,24 @@ fn close_text(code: u16, reason: &str) -> String {
 /// Ends when a frame can't be written, or after the last.
 async fn write(
     session: &Session,
-    writer: &mut Write,
+    leaving: &mut Leaving,
     outgoing: &mut mpsc::UnboundedReceiver<Out>,
     delivery: Delivery,
-    writing: &mut bool,
-    close_sent: &mut bool,
 ) -> Over {
     while let Some(out) = outgoing.recv().await {
         let silent = out.last && out.bytes.is_empty();
-        let refused = *close_sent && !matches!(out.frame, Frame::Pong);
-        *writing = true;
-        let written = if silent || (*close_sent && out.frame == Frame::Pong) {
+        let refused = leaving.close_sent && !matches!(out.frame, Frame::Pong);
+        leaving.writing = true;
+        let written = if silent || (leaving.close_sent && out.frame == Frame::Pong) {
             Ok(())
         } else if refused {
             Err("websocket: close sent".to_owned())
         } else {
-            let written = writer.write(out.frame, &out.bytes).await;
+            let written = leaving.writer.write(out.frame, &out.bytes).await;
             written.map_err(|error| format!("write: {}", os_words(&error)))
         };
-        *writing = false;
-        *close_sent |= out.frame == Frame::Close;
+        leaving.writing = false;
+        leaving.close_sent |= out.frame == Frame::Close;
         if out.frame != Frame::Pong {
             let left = session.buffered.get().saturating_sub(out.bytes.len());
             session.buffered.set(left);
