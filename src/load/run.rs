@@ -33,6 +33,7 @@ use super::output::manager::{CHANNEL_BATCHES_MAX, Manager};
 use super::output::{self, Output, RunStart};
 use super::request_rate::RequestRate;
 use super::schedule::Demand;
+use super::schedule::segment::Stripe;
 use super::schedule::share::{self, Share};
 use super::state::{AbortReason, RunState};
 use super::summary::json::Terminal;
@@ -209,6 +210,8 @@ struct Prepared {
     /// What this instance does of each scenario.
     shares: Vec<Share>,
     demand: Demand,
+    /// Our VUs among all of the test's.
+    vus: Stripe,
 }
 
 async fn prepare(
@@ -257,6 +260,7 @@ async fn prepare(
     Ok(Prepared {
         program: Arc::new(program),
         demand: schedule::demand(&shares),
+        vus: stripe,
         shares,
         options: Arc::new(options),
         warnings,
@@ -348,7 +352,7 @@ fn start_pool(
     let options = &prepared.options;
     VuPool::start(
         prepared.program.clone(),
-        Arc::new(vu_settings(options, &tag_set(options), config)),
+        Arc::new(vu_settings(prepared, &tag_set(options), config)),
         state.clone(),
         SampleSink::new(wires.samples.clone(), wires.dropped.clone()),
         start.options_json.clone(),
@@ -528,7 +532,8 @@ impl Live {
     }
 }
 
-fn vu_settings(options: &Options, run_tags: &TagSet, config: &RunConfig) -> VuSettings {
+fn vu_settings(prepared: &Prepared, run_tags: &TagSet, config: &RunConfig) -> VuSettings {
+    let options = &prepared.options;
     VuSettings {
         user_agent: options.user_agent.as_str().into(),
         redirects_max: options.max_redirects,
@@ -542,6 +547,7 @@ fn vu_settings(options: &Options, run_tags: &TagSet, config: &RunConfig) -> VuSe
         batch_per_host_max: options.batch_per_host,
         min_iteration_duration: options.min_iteration_duration,
         network: options.network.clone(),
+        vus: prepared.vus.clone(),
         vu_teardown_timeout: options.teardown_timeout,
         request_rate: options.rps.map(|rps| Arc::new(RequestRate::new(rps))),
         own_metrics: config.beyond.own_metrics,

@@ -391,3 +391,23 @@ fn requests_per_second_are_limited_for_all_vus_together() {
     let slowest = ran.metric("http_req_duration")["max"].as_f64().unwrap();
     assert!(slowest < 1_500.0, "{slowest}");
 }
+
+#[test]
+fn vus_of_segments_have_their_numbers_of_the_whole_test() {
+    let options = "{ scenarios: { s: { executor: 'per-vu-iterations', vus: 5 } } }";
+    let body = "seen.add(1, { own: `${exec.vu.idInTest} ${exec.vu.idInInstance === __VU}` })";
+    let mut numbers = Vec::new();
+    for segment in ["0:1/2", "1/2:1"] {
+        let ran = script(options, body)
+            .args(["--execution-segment", segment, "--out", "json=out.json"])
+            .run()
+            .expect(0);
+        let text = ran.text("out.json");
+        numbers.extend(text.lines().filter_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some(line["data"]["tags"]["own"].as_str()?.to_owned())
+        }));
+    }
+    numbers.sort();
+    assert_eq!(numbers, ["1 true", "2 true", "3 true", "4 true", "5 true"]);
+}

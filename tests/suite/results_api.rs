@@ -540,3 +540,40 @@ fn orders_travel_back_with_the_next_samples_and_only_where_there_is_a_knob() {
         )
         .refused(404, "RUN_NOT_FOUND");
 }
+
+#[test]
+fn stored_run_breaks_its_requests_down() {
+    let relay = Relay::start();
+    Script::new(
+        "import http from 'k6/http';\n\
+         export const options = { iterations: 4 };\n\
+         export default function () {\n\
+           http.get(`${__ENV.RELAY}/items/${__ITER}`);\n\
+           http.get(`${__ENV.RELAY}/health`);\n\
+         }",
+    )
+    .args(["-e", &format!("RELAY={}", relay.url())])
+    .args(["--report-to", &relay.url()])
+    .run()
+    .expect(0);
+    let runs = Client::to(relay.addr()).get("/api/v1/runs").json();
+    let run_id = runs["runs"][0]["run_id"].as_str().expect("an id");
+    let run = Client::to(relay.addr()).get(&format!("/api/v1/runs/{run_id}"));
+    let rows = run.json()["breakdown"].clone();
+    let told: Vec<String> = rows
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| {
+            format!(
+                "{} {} {} {}",
+                row["scenario"], row["name"], row["status"], row["count"]
+            )
+        })
+        .collect();
+    let expected = [
+        r#""default" "/health" "200" 4"#,
+        r#""default" "/items/{id}" "404" 4"#,
+    ];
+    assert_eq!(told, expected);
+}

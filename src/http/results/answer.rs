@@ -86,6 +86,8 @@ struct Finished<'a> {
     #[serde(borrow)]
     figures: Option<&'a RawValue>,
     #[serde(borrow)]
+    breakdown: Option<&'a RawValue>,
+    #[serde(borrow)]
     abort: Option<&'a RawValue>,
     #[serde(borrow)]
     failure: Option<&'a RawValue>,
@@ -109,6 +111,8 @@ pub(super) struct RunWhole<'a> {
     /// `[{"name","group","passes","fails"}]`.
     checks: Option<&'a RawValue>,
     figures: Option<&'a RawValue>,
+    /// `[{"scenario","name","status","count","failed","avg","p95","max"}]`, times in ms.
+    breakdown: Option<&'a RawValue>,
     abort: Option<&'a RawValue>,
     failure: Option<&'a RawValue>,
     /// What the reporter could not send as it was: `{"series_folded","points_lost"}`.
@@ -158,6 +162,7 @@ impl<'a> RunWhole<'a> {
             threshold_verdicts: finished.thresholds,
             checks: finished.checks,
             figures: finished.figures,
+            breakdown: finished.breakdown,
             abort: finished.abort,
             failure: finished.failure,
             report: finished.report,

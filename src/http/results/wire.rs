@@ -154,6 +154,7 @@ pub(super) fn end(mut object: Object) -> Result<End, ApiError> {
         "summary",
         "thresholds",
         "checks",
+        "breakdown",
         "abort",
         "failure",
         "report",

@@ -155,6 +155,14 @@ impl Host {
         }
     }
 
+    /// Number of the VU among those of all segments; 0 outside of VUs.
+    pub(crate) fn vu_in_test(&self) -> u64 {
+        match (&self.run, self.vu.checked_sub(1)) {
+            (Some(run), Some(index)) => run.shared.settings.vus.global(u64::from(index)) + 1,
+            _ => 0,
+        }
+    }
+
     /// Since the start of the run; zero while loading.
     pub(crate) fn elapsed(&self) -> Duration {
         self.run

@@ -275,6 +275,7 @@ async fn conclude(delivery: &mut Delivery, end: End, folded: u64, lost: bool, sa
     finish.report = ReportBody {
         series_folded: folded,
         points_lost: delivery.points_lost(),
+        ..finish.report
     };
     if folded > 0 {
         tracing::warn!(

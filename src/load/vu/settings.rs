@@ -8,6 +8,7 @@ use crate::load::js::VmSettings;
 use crate::load::metrics::TagSet;
 use crate::load::options::{Network, SystemTags};
 use crate::load::request_rate::RequestRate;
+use crate::load::schedule::segment::Stripe;
 
 /// What the VUs of one run have in common. The engine fills it from the consolidated options.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct VuSettings {
     pub min_iteration_duration: Option<Duration>,
     /// `hosts`, `dns`, `blacklistIPs`, `blockHostnames`, `localIPs`, TLS, `httpDebug`.
     pub network: Arc<Network>,
+    /// Which VUs of the whole test are this instance's.
+    pub vus: Stripe,
     /// How long the `vuTeardown` of all VUs may take.
     pub vu_teardown_timeout: Duration,
     /// `rps`, if there is a limit.

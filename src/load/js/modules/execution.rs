@@ -97,7 +97,8 @@ fn execution<'js>(ctx: &Ctx<'js>, host: &Host, key: &str) -> rquickjs::Result<Va
     let position = &host.position;
     let number = |value: u64| (value as f64).into_js(ctx);
     match key {
-        "vu.idInInstance" | "vu.idInTest" => host.vu.into_js(ctx),
+        "vu.idInInstance" => host.vu.into_js(ctx),
+        "vu.idInTest" => number(host.vu_in_test()),
         "vu.iterationInInstance" => number(position.iteration.get()),
         "vu.iterationInScenario" => number(position.iteration_in_scenario.get()),
         "instance.currentTestRunDuration" => (host.elapsed().as_secs_f64() * 1_000.0).into_js(ctx),

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::super::RunStart;
 use crate::load::RunOutcome;
+use crate::load::metrics::breakdown::BreakdownRow;
 use crate::load::metrics::figures::Figures;
 use crate::load::state::AbortReason;
 use crate::load::summary::GroupSummary;
@@ -92,6 +93,8 @@ pub(super) struct FinishBody {
     thresholds: Vec<ThresholdBody>,
     checks: Vec<CheckBody>,
     figures: FiguresBody,
+    /// Requests by scenario, name and status.
+    breakdown: Vec<BreakdownBody>,
     pub(super) report: ReportBody,
     /// On this machine's clock; `sent_at` lets the relay correct it.
     pub(super) finished_at: i64,
@@ -113,6 +116,19 @@ struct CheckBody {
     group: String,
     passes: u64,
     fails: u64,
+}
+
+/// Times in milliseconds.
+#[derive(Clone, Debug, Serialize)]
+struct BreakdownBody {
+    scenario: String,
+    name: String,
+    status: String,
+    count: u64,
+    failed: u64,
+    avg: f64,
+    p95: f64,
+    max: f64,
 }
 
 /// What the verdict is made of.
@@ -139,6 +155,8 @@ pub(super) struct ReportBody {
     pub(super) series_folded: u64,
     /// Points that the relay refused.
     pub(super) points_lost: u64,
+    /// Requests without a row in the breakdown.
+    pub(super) breakdown_folded: u64,
 }
 
 pub(super) fn finish_body(outcome: &RunOutcome) -> FinishBody {
@@ -168,7 +186,11 @@ pub(super) fn finish_body(outcome: &RunOutcome) -> FinishBody {
         thresholds: thresholds.collect(),
         checks,
         figures: figures_body(&outcome.figures.totals),
-        report: ReportBody::default(),
+        breakdown: outcome.summary.breakdown.iter().map(breakdown).collect(),
+        report: ReportBody {
+            breakdown_folded: outcome.summary.breakdown_folded,
+            ..ReportBody::default()
+        },
         finished_at: finished.as_millis() as i64,
         sent_at: None,
     }
@@ -189,6 +211,19 @@ fn figures_body(figures: &Figures) -> FiguresBody {
         offered_iterations_per_second: figures.offered_iterations_per_second,
         duration_seconds: figures.duration_seconds,
         dropped_iterations: figures.dropped_iterations,
+    }
+}
+
+fn breakdown(row: &BreakdownRow) -> BreakdownBody {
+    BreakdownBody {
+        scenario: row.scenario.clone(),
+        name: row.name.clone(),
+        status: row.status.clone(),
+        count: row.count,
+        failed: row.failed,
+        avg: row.avg,
+        p95: row.p95,
+        max: row.max,
     }
 }
 
