@@ -47,6 +47,15 @@ impl Coding {
         }
     }
 
+    /// The fixed part in front (RFC 1952 §2.3, RFC 1950 §2.2).
+    fn head_bytes(self) -> usize {
+        match self {
+            Coding::Gzip => 10,
+            Coding::Deflate => 2,
+            Coding::Zstd | Coding::Br => 0,
+        }
+    }
+
     pub(crate) fn encode(self, body: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Coding::Gzip => {
@@ -86,8 +95,14 @@ pub(crate) async fn decode(
         .filter_map(|name| Coding::parse(name.trim()))
     {
         let source = std::mem::take(&mut body);
-        if source.is_empty() {
-            return Err(Failure::decompression("EOF"));
+        // Without a whole head there is no coding at all; one that breaks off later is a transfer
+        // that has failed. k6 draws the same line.
+        match source.len() {
+            0 => return Err(Failure::decompression("EOF")),
+            length if length < coding.head_bytes() => {
+                return Err(Failure::decompression("unexpected EOF"));
+            }
+            _ => {}
         }
         body = match coding {
             Coding::Gzip => read_all(MultiGzDecoder::new(&source[..]), bytes_max).await?,
@@ -147,6 +162,13 @@ mod tests {
                 assert_eq!(decoded.expect("it was just made"), text, "{codings}");
             }
         }
+        let short = decode(b"no gzip".to_vec(), "gzip", 100).await;
+        assert_eq!(short.expect_err("seven bytes").code, 1701);
+        let half = Coding::Gzip.encode(&text).expect("memory")[..15].to_vec();
+        assert_eq!(
+            decode(half, "gzip", 100).await.expect_err("half").code,
+            1000
+        );
         let same = decode(b"x".to_vec(), "compress", 100).await;
         assert_eq!(same.expect("unknown codings stay"), b"x");
     }

@@ -19,6 +19,8 @@ const HEADERS_MAX: usize = 128;
 const LINE_SHOWN_MAX: usize = 80;
 /// Longest line that frames a chunk.
 const CHUNK_LINE_MAX: usize = 4 * 1024;
+/// Largest body that is copied behind its head.
+const SMALL_BODY_BYTES: usize = 16 * 1024;
 /// Room made for a body on the word of its length.
 const RESERVED_BYTES_MAX: u64 = 1 << 20;
 /// Bytes asked for at a time.
@@ -81,7 +83,7 @@ pub(super) async fn exchange(
         failure: Failure::exchange(error),
         stale: stale && reused && repeatable,
     };
-    let sent = upload::send(stream, &wire, buffer)
+    let sent = upload::send(stream, [&wire, rest(request)], buffer)
         .await
         .map_err(|error| broken(&error, true))?;
     timings.sending = begun.elapsed();
@@ -147,10 +149,21 @@ impl From<io::Error> for ReadError {
     }
 }
 
+/// Head and, unless it is large, body: one write for most requests.
 fn write_request(request: &Request) -> Vec<u8> {
     let mut wire = wire_head(request).into_bytes();
-    wire.extend_from_slice(&request.body);
+    if request.body.len() <= SMALL_BODY_BYTES {
+        wire.extend_from_slice(&request.body);
+    }
     wire
+}
+
+/// What is sent behind [`write_request`], from where it is: files are shared by all VUs.
+fn rest(request: &Request) -> &[u8] {
+    if request.body.len() <= SMALL_BODY_BYTES {
+        return &[];
+    }
+    &request.body
 }
 
 /// A request as it goes onto the wire, without its body.
@@ -162,7 +175,7 @@ pub(crate) fn wire_head(request: &Request) -> String {
             .iter()
             .any(|(key, _)| key.eq_ignore_ascii_case(name))
     };
-    let mut wire = String::with_capacity(256 + request.body.len());
+    let mut wire = String::with_capacity(256 + request.body.len().min(SMALL_BODY_BYTES));
     let mut put = |parts: &[&str]| wire.extend(parts.iter().copied());
     put(&[&request.method, " ", &address.target, " HTTP/1.1\r\n"]);
     if !given("host") {
@@ -192,7 +205,8 @@ pub(super) async fn begin(
     let (stream, buffer) = connection.io();
     let begun = Instant::now();
     let failed = |error: io::Error| Broken::finally(Failure::exchange(&error));
-    let sent = upload::send(stream, &write_request(request), buffer).await;
+    let wire = [&write_request(request)[..], rest(request)];
+    let sent = upload::send(stream, wire, buffer).await;
     let sent = sent.map_err(failed)?;
     timings.sending = begun.elapsed();
     if sent == Sent::All {
@@ -495,47 +509,4 @@ fn keep(head: &Head, framing: &Framing, reuse: Reuse) -> Keep {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITED: Body = Body::Keep { bytes_max: 8 };
-
-    async fn read(wire: &str) -> Result<(u16, Vec<u8>), ReadError> {
-        let mut stream = wire.as_bytes();
-        let mut buffer = BytesMut::new();
-        let head = read_head(&mut stream, &mut buffer).await?;
-        let framing = framing(&head, "GET")?;
-        let body = read_body(&mut stream, &mut buffer, &framing, LIMITED).await?;
-        Ok((head.status, body))
-    }
-
-    #[tokio::test]
-    async fn bodies_are_read_by_length_chunks_and_end() {
-        let (status, body) = read("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcX")
-            .await
-            .expect("an answer");
-        assert_eq!((status, body.as_slice()), (200, &b"abc"[..]));
-        let chunked = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\n\
-             Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n1\r\nd\r\n0\r\nT: 1\r\n\r\n";
-        let (status, body) = read(chunked).await.expect("an answer");
-        assert_eq!((status, body.as_slice()), (201, &b"abcd"[..]));
-        let (_, body) = read("HTTP/1.0 200 OK\r\n\r\nrest")
-            .await
-            .expect("an answer");
-        assert_eq!(body, b"rest");
-    }
-
-    #[tokio::test]
-    async fn broken_answers_are_errors() {
-        for wire in [
-            "",
-            "nonsense\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabcdefghi",
-            "HTTP/1.0 200 OK\r\n\r\nabcdefghi",
-        ] {
-            assert!(read(wire).await.is_err(), "{wire:?}");
-        }
-    }
-}
+mod tests;

@@ -24,16 +24,20 @@ pub(super) enum Sent {
     Part,
 }
 
-/// What came early is in `buffer`.
+/// Both parts of `wire`, one after the other. What came early is in `buffer`.
 ///
 /// # Errors
 /// The connection is broken; the server's reason where it gave one.
 pub(super) async fn send(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    wire: &[u8],
+    wire: [&[u8]; 2],
     buffer: &mut BytesMut,
 ) -> io::Result<Sent> {
-    match write(stream, wire, buffer).await {
+    let mut sent = write(stream, wire[0], buffer).await;
+    if matches!(sent, Ok(Sent::All)) && !wire[1].is_empty() {
+        sent = write(stream, wire[1], buffer).await;
+    }
+    match sent {
         Ok(sent) => Ok(sent),
         Err(error) => match tokio::time::timeout(REASON_WAIT, fill(stream, buffer)).await {
             Ok(Ok(())) => Ok(Sent::Part),
@@ -96,7 +100,8 @@ mod tests {
         };
         let mut buffer = BytesMut::new();
         let request = [b'x'; 10_000];
-        let (sent, _there) = tokio::join!(send(&mut here, &request, &mut buffer), server);
+        let (sent, _there) =
+            tokio::join!(send(&mut here, [b"head", &request], &mut buffer), server);
         assert_eq!(sent.expect("it is open"), Sent::Part);
         assert_eq!(&buffer[..], b"HTTP/1.1 413");
     }
