@@ -20,9 +20,12 @@ export function failure(name, message) {
   return Object.defineProperty(new Error(message), 'name', { value: name, configurable: true });
 }
 
+let loaded;
+
 function subtle() {
   if (!host.complete) throw new Error('this build has no crypto.subtle (cargo feature `webcrypto`)');
-  return shared.load('dchat:subtle');
+  loaded ??= shared.load('dchat:subtle');
+  return loaded;
 }
 
 class Crypto {
