@@ -37,7 +37,9 @@ impl Exit {
             ScriptError::Syntax { .. }
             | ScriptError::Exception { .. }
             | ScriptError::NotFound { .. } => Exit::ScriptException,
-            ScriptError::NoExports | ScriptError::Vm(_) => Exit::Other,
+            ScriptError::NoExports | ScriptError::NotAFunction(_) | ScriptError::Vm(_) => {
+                Exit::Other
+            }
             ScriptError::Aborted(_) => Exit::ScriptAborted,
             ScriptError::Timeout { what: "setup", .. } => Exit::SetupTimeout,
             ScriptError::Timeout {

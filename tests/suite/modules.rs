@@ -277,3 +277,25 @@ fn base_compatibility_has_no_global() {
             .run();
     ran.expect(0).says(&["undefined object"]);
 }
+
+#[test]
+fn exports_and_kinds_of_files_are_checked_when_loading() {
+    for name in ["setup", "teardown"] {
+        Script::new(&format!(
+            "export const {name} = 5;\nexport default () => {{}};"
+        ))
+        .run()
+        .expect(255)
+        .says(&[&format!("exported '{name}' must be a function")]);
+    }
+    Script::new("export default 5;").run().expect(255);
+    Script::new("import http from 'k6/http';\nmodule.exports.default = () => {};")
+        .run()
+        .expect(107)
+        .says(&["either an ES module", "script.js:2:"]);
+    Script::new("import './data.json';\nexport default () => {};")
+        .file("data.json", r#"{"a": 1}"#)
+        .run()
+        .expect(107)
+        .says(&["SyntaxError", "data.json:1:", "JSON.parse(open("]);
+}

@@ -18,6 +18,9 @@ pub enum ScriptError {
     /// The script exports nothing that could be run.
     #[error("no exported functions in script\nhint: write `export default function () {{ ... }}`")]
     NoExports,
+    /// `setup` or `teardown` is exported and can't be called.
+    #[error("exported '{0}' must be a function")]
+    NotAFunction(&'static str),
     /// `exec.test.abort(message)`.
     #[error("test aborted: {0}")]
     Aborted(String),

@@ -40,8 +40,20 @@ pub(crate) fn thrown(ctx: &Ctx<'_>, value: &Value<'_>) -> ScriptError {
     if name == "SyntaxError"
         && let Some(at) = location(&stack)
     {
+        let message = if at.file.ends_with(".json") {
+            format!("{message}\nhint: read JSON with JSON.parse(open('./file.json'))")
+        } else {
+            message
+        };
         return ScriptError::Syntax { at, message };
     }
+    let message = match message.as_str() {
+        "module is not defined" | "exports is not defined" => format!(
+            "{message}\nhint: a file is either an ES module (import, export) or CommonJS \
+             (require, module.exports), not both"
+        ),
+        _ => message,
+    };
     let message = match (name.is_empty(), message.is_empty()) {
         (true, _) => message,
         (_, true) => name,

@@ -173,6 +173,12 @@ fn find(host: Rc<Host>, settings: &VmSettings) -> Result<Found, ScriptError> {
                 exports.push(key);
             }
         }
+        for name in ["setup", "teardown"] {
+            let called = exports.iter().any(|export| export == name);
+            if !called && script.exports.contains_key(name).unwrap_or(false) {
+                return Err(ScriptError::NotAFunction(name));
+            }
+        }
         if exports.is_empty() {
             return Err(ScriptError::NoExports);
         }
