@@ -50,6 +50,10 @@ pub(crate) struct Library {
     /// The only place that files are read from, if there is one.
     bundle: Option<Arc<Bundle>>,
     /// Whether the entry script speaks of groups at all.
+    #[cfg_attr(
+        not(feature = "typescript"),
+        expect(dead_code, reason = "only the parser of that feature finds awaits")
+    )]
     pub(crate) has_groups: bool,
     /// Files call what `dchat:resuming` makes.
     resuming: AtomicBool,
@@ -103,6 +107,10 @@ impl Library {
         self.sealed.store(true, Ordering::Release);
     }
 
+    #[cfg_attr(
+        not(feature = "typescript"),
+        expect(dead_code, reason = "only the parser of that feature finds awaits")
+    )]
     pub(crate) fn set_resuming(&self) {
         self.resuming.store(true, Ordering::Release);
     }

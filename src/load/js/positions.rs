@@ -54,6 +54,10 @@ impl Positions {
         trails.entry(file.to_owned()).or_default().map = Some(lazy);
     }
 
+    #[cfg_attr(
+        not(feature = "typescript"),
+        expect(dead_code, reason = "only the parser of that feature finds awaits")
+    )]
     pub(crate) fn shift(&self, file: &str, shifts: Vec<Shift>) {
         let mut trails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         trails.entry(file.to_owned()).or_default().shifts = shifts;
