@@ -91,7 +91,8 @@ fn execution_tells_of_run_scenario_and_vu() {
             'in setup': () => data.vu === 0 && data.scenarios.includes('outside of the VU context'),
             scenario: () => scenario.name === 'first' && exec.scenario.executor === 'per-vu-iterations'
               && Math.abs(Date.now() - scenario.startTime) < 60000 && scenario.iterationInTest === __ITER,
-            vu: () => exec.vu.idInTest === 1 && exec.vu.idInInstance === 1 && exec.vu.iterationInInstance === __ITER && exec.vu.iterationInScenario === __ITER,
+            vu: () => exec.vu.idInTest === 1 && exec.vu.idInInstance === 1
+              && exec.vu.iterationInInstance === __ITER && exec.vu.iterationInScenario === __ITER,
             options: () => exec.test.options.scenarios.first.vus === 1 && Object.isFrozen(exec.test.options.scenarios),
             tags: () => exec.vu.metrics.tags.scenario === 'first' && exec.vu.tags.mine === 'first' && 'mine' in exec.vu.tags,
             text: () => `${exec.vu.tags}` === '[object Object]',
@@ -184,7 +185,7 @@ fn shared_arrays_are_built_once_and_stay_as_they_are() {
             immutable: () => set instanceof TypeError && set.message.includes('immutable'),
             array: () => Array.isArray(list) && list.filter((x) => x).length === 3 && list.indexOf('text') === 1 && [...list].length === 5
               && list.map((x) => x).length === 5 && JSON.stringify(list.slice(1, 3)) === '["text",null]' && 1 in list,
-            loop: () => { let n = 0; for (const item of list) n += 1; for (const key in list) n += 1; return n === 10; },
+            loop: () => { let n = 0; for (const item of list) n++; for (const key in list) n++; return n === 10; },
             late: () => late.includes('init context'),
           });
         }"#,
@@ -246,7 +247,7 @@ fn groups_survive_await() {
           const failed = await group('fails', async () => { await 0; throw new Error('out'); }).catch((error) => error.message);
           const wanted = ['::outer', '', '::outer', '::outer::inner', '::outer', 200, '::outer', 'timer ::outer', ''];
           check(groups, {
-            groups: (g) => { const ok = JSON.stringify(g) === JSON.stringify(wanted); if (!ok) console.log(g); return ok; },
+            groups: (g) => JSON.stringify(g) === JSON.stringify(wanted) || console.log(g),
             values: () => ends[0] === 'done' && ends[1] === 200 && failed === 'out',
             'a value': () => group('sync', () => 5) === 5 && now() === '',
           });

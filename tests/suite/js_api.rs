@@ -101,14 +101,14 @@ fn batch_async_requests_and_timers_work_together() {
         import http from 'k6/http';
         import { check, sleep } from 'k6';
         export default async function () {
-          const order = [];
-          setTimeout(() => order.push('timer'), 20);
           const many = http.batch([`${__ENV.U}/health`, ['GET', `${__ENV.U}/ready`], { method: 'GET', url: `${__ENV.U}/none` }]);
           check(many, { batch: (m) => m.map((r) => r.status).join() === '200,200,404' });
           const named = http.batch({ a: `${__ENV.U}/health` });
           check(named, { named: (n) => n.a.status === 200 });
           const two = await Promise.all([http.asyncRequest('GET', `${__ENV.U}/health`), http.asyncRequest('GET', `${__ENV.U}/none`)]);
           check(two, { async: (t) => t[0].status === 200 && t[1].status === 404 });
+          const order = [];
+          setTimeout(() => order.push('timer'), 20);
           sleep(0.05);
           check(order, { 'callbacks wait while a call blocks': (o) => o.length === 0 });
           await new Promise((done) => setTimeout(done, 1));
