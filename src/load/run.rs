@@ -179,7 +179,7 @@ pub async fn run(config: RunConfig) -> Result<RunOutcome, Error> {
         warnings: prepared.warnings.clone(),
     });
     let stop_watch = tickers::abort_on(config.stop, state.clone());
-    let linger = prepared.options.linger && server.is_some();
+    let linger = prepared.options.linger;
     let mut live = Live::start(prepared, state.clone(), start, pool, wires, manager);
     if config.beyond.on_exception == OnException::Fail {
         live.on_exception = OnException::Fail;
@@ -189,7 +189,7 @@ pub async fn run(config: RunConfig) -> Result<RunOutcome, Error> {
     let wanted = (config.summary, config.summary_shape);
     let outcome = live.conclude(config.terminal, wanted).await;
     if linger && !state.cancelled.is_cancelled() {
-        tracing::info!("the test is over; --linger keeps the REST API until Ctrl-C");
+        tracing::info!("the test is done, but --linger is on: waiting for Ctrl-C");
         state.cancelled.cancelled().await;
     }
     stop_watch.abort();

@@ -19,8 +19,8 @@ use crate::load::{Beyond, OnException, OwnMetrics};
 #[command(
     args_override_self = true,
     after_help = "Exit codes are k6's: 0 ok, 99 thresholds crossed, 100 and 101 setup and teardown timeout,\n\
-    104 invalid options, 105 stopped by a signal, 106 no REST API, 107 script exception,\n\
-    108 exec.test.abort, 110 exec.test.fail, 255 anything else.\n\
+    103 stopped by live control, 104 invalid options, 105 stopped by a signal, 106 no REST API,\n\
+    107 script exception, 108 exec.test.abort, 110 exec.test.fail, 255 anything else.\n\
     Options come from the configuration file, over it the script, over it K6_* variables, over\n\
     them these flags."
 )]
