@@ -1,6 +1,7 @@
 //! `k6/net/grpc` against a small HTTP/2 server that knows one service.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -9,6 +10,12 @@ use h2::server::SendResponse;
 use hyper::http::{HeaderMap, HeaderValue, Request, Response};
 use prost::Message;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::support::script::{Ran, Script};
 use crate::support::*;
@@ -43,8 +50,32 @@ struct Answer {
     total: i64,
 }
 
+fn pem(name: &str) -> String {
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tls");
+    std::fs::read_to_string(format!("{dir}/{name}")).unwrap()
+}
+
+/// TLS that takes only clients of the test authority.
+fn acceptor() -> TlsAcceptor {
+    let chain = |name: &str| {
+        let text = pem(name);
+        let all = CertificateDer::pem_slice_iter(text.as_bytes()).map(Result::unwrap);
+        all.collect::<Vec<_>>()
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(chain("ca.pem"));
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+    let key = PrivateKeyDer::from_pem_slice(pem("server.key").as_bytes()).unwrap();
+    let mut config = ServerConfig::builder()
+        .with_client_cert_verifier(verifier.unwrap())
+        .with_single_cert(chain("server.pem"), key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
 /// Starts the server; it lives as long as the test's process.
-fn server() -> SocketAddr {
+fn server(tls: Option<TlsAcceptor>) -> SocketAddr {
     let (told, address) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -56,18 +87,27 @@ fn server() -> SocketAddr {
             told.send(listener.local_addr().unwrap()).unwrap();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::task::spawn_local(async move {
-                    let Ok(mut connection) = h2::server::handshake(stream).await else {
-                        return;
-                    };
-                    while let Some(Ok((request, respond))) = connection.accept().await {
-                        tokio::task::spawn_local(serve(request, respond));
-                    }
-                });
+                match tls.clone() {
+                    None => tokio::task::spawn_local(talk(stream)),
+                    Some(tls) => tokio::task::spawn_local(async move {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            talk(stream).await;
+                        }
+                    }),
+                };
             }
         });
     });
     address.recv().unwrap()
+}
+
+async fn talk(stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+    let Ok(mut connection) = h2::server::handshake(stream).await else {
+        return;
+    };
+    while let Some(Ok((request, respond))) = connection.accept().await {
+        tokio::task::spawn_local(serve(request, respond));
+    }
 }
 
 async fn serve(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
@@ -223,7 +263,11 @@ fn reflected(asked: &[u8]) -> Vec<u8> {
 }
 
 fn script(body: &str) -> Script {
-    let address = format!("G={}", server());
+    script_at(server(None), body)
+}
+
+fn script_at(server: SocketAddr, body: &str) -> Script {
+    let address = format!("G={server}");
     let text = format!(
         "import grpc, {{ Client, Stream, StatusOK }} from 'k6/net/grpc';\n\
          import {{ check }} from 'k6';\nconst client = new Client();\n{body}"
@@ -367,6 +411,36 @@ fn streams_send_and_receive_until_they_end() {
     assert_eq!(count(&ran, "grpc_streams"), 5);
     assert_eq!(count(&ran, "grpc_streams_msgs_sent"), 7);
     assert_eq!(count(&ran, "grpc_streams_msgs_received"), 103);
+}
+
+#[test]
+fn tls_takes_authorities_and_certificates_of_the_script() {
+    let ran = script_at(
+        server(Some(acceptor())),
+        r#"
+        client.load([], 'hello.proto');
+        const tls = { cacerts: [open('ca.pem')], cert: open('client.pem'), key: open('client.key') };
+        const refused = (f) => { try { f(); } catch (e) { return e.message; } };
+        export default function () {
+          client.connect(__ENV.G, { tls });
+          const said = client.invoke('hello.Greeter/Say', { name: 'tls' });
+          check(said, { tls: (r) => r.status === StatusOK && r.message.message === 'hello tls' });
+          check(refused(() => client.connect(__ENV.G)), {
+            stranger: (t) => t.includes('x509') && t.includes('connection error'),
+          });
+          check(refused(() => client.connect(__ENV.G, { tls: { cert: 1 } })), {
+            kind: (t) => t.includes('invalid tls cert value') && t.includes('PEM formatted string'),
+          });
+        }"#,
+    )
+    .file("ca.pem", &pem("ca.pem"))
+    .file("client.pem", &pem("client.pem"))
+    .file("client.key", &pem("client.key"))
+    .run()
+    .expect(0);
+    check(ran.metric("checks")["fails"] == 0, || {
+        format!("{}\n{}", ran.finished.stdout, ran.finished.stderr)
+    });
 }
 
 #[test]

@@ -2,9 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
@@ -445,6 +450,66 @@ fn ws_connect_tells_how_its_socket_ended() {
     );
     // Also those that never opened.
     check_eq(count(&ran, "ws_sessions"), 7.into());
+}
+
+/// An echo behind TLS whose certificate is of the test authority.
+fn secure_server() -> u16 {
+    let (told, port) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async move {
+            let chain = CertificateDer::pem_file_iter(tls_file("server.pem")).unwrap();
+            let key = PrivateKeyDer::from_pem_file(tls_file("server.key")).unwrap();
+            let config = ServerConfig::builder()
+                .with_no_client_auth()
+                .with_single_cert(chain.map(Result::unwrap).collect(), key);
+            let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config.unwrap()));
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            told.send(listener.local_addr().unwrap().port()).unwrap();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let Ok(stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+                while let Some(Ok(message)) = socket.next().await {
+                    if message.is_text() {
+                        socket.send(message).await.unwrap();
+                    }
+                }
+            }
+        });
+    });
+    port.recv().unwrap()
+}
+
+fn tls_file(name: &str) -> String {
+    format!("{}/tests/data/tls/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn sockets_over_tls_check_their_server() {
+    let address = format!("W=wss://localhost:{}", secure_server());
+    let run = |trust: &str| {
+        Script::new(
+            r#"
+            import { WebSocket } from 'k6/websockets';
+            export default function () {
+              const socket = new WebSocket(__ENV.W);
+              socket.onopen = () => socket.send('secret');
+              socket.onmessage = (event) => { console.log('got ' + event.data); socket.close(); };
+              socket.onerror = (event) => console.log('error ' + event.error);
+            }"#,
+        )
+        .args(["-e", &address, "-i", "1"])
+        .env("SSL_CERT_FILE", &tls_file(trust))
+        .run()
+        .expect(0)
+    };
+    run("ca.pem").says(&["got secret"]);
+    run("client.pem").says(&["error", "x509"]);
 }
 
 #[test]
