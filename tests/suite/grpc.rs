@@ -31,7 +31,10 @@ service Greeter {
   rpc Chat (stream Question) returns (stream Answer);
 }
 message Question { string name = 1; int64 number = 2; google.protobuf.Timestamp at = 3; double share = 4; }
-message Answer { string message = 1; int64 total = 2; bool final = 3; repeated string words = 4; }
+message Answer {
+  string message = 1; int64 total = 2; bool final = 3; repeated string words = 4;
+  Question about = 5; google.protobuf.Timestamp at = 6; optional string maybe = 7;
+}
 "#;
 
 #[derive(Clone, PartialEq, Message)]
@@ -311,6 +314,7 @@ fn unary_calls_answer_with_message_headers_and_trailers() {
             status: (r) => r.status === StatusOK && r.status === grpc.StatusOK && r.error === null,
             message: (r) => r.message.message === 'hello ü' && r.message.total === '9007199254740993',
             defaults: (r) => r.message.final === false && r.message.words.length === 0,
+            absent: (r) => r.message.about === null && r.message.at === null && !('maybe' in r.message),
             headers: (r) => r.headers['x-back'][0] === 'yes' && r.headers['back-bin'] !== undefined,
             trailers: (r) => r.trailers['x-trailer'][0] === 't',
           });

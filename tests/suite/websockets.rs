@@ -227,6 +227,45 @@ fn params_set_headers_cookies_tags_and_jar() {
 }
 
 #[test]
+fn samples_carry_the_system_tags_that_are_wanted() {
+    let address = format!("W=ws://127.0.0.1:{}", server());
+    let tags = |flags: &[&str]| {
+        let ran = Script::new(
+            r#"
+            import { WebSocket } from 'k6/websockets';
+            export default function () {
+              const socket = new WebSocket(`${__ENV.W}/echo`, 'chosen', { tags: { own: 'tag' } });
+              socket.onopen = () => socket.close();
+            }"#,
+        )
+        .args(["-e", &address, "-i", "1", "--out", "json=out.json"])
+        .args(flags.iter().copied())
+        .run()
+        .expect(0);
+        let text = ran.text("out.json");
+        let mut lines = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let point = lines.find(|line| line["type"] == "Point" && line["metric"] == "ws_sessions");
+        point.unwrap()["data"]["tags"].clone()
+    };
+    let all = tags(&[]);
+    let url = all["url"].as_str().unwrap();
+    check(
+        url.starts_with("ws://127.0.0.1:") && url.ends_with("/echo"),
+        || url.into(),
+    );
+    check_eq(all["name"].clone(), url.into());
+    check_eq(all["status"].clone(), "101".into());
+    check_eq(all["subproto"].clone(), "chosen".into());
+    check_eq(all["own"].clone(), "tag".into());
+    check_eq(all["ip"].clone(), Value::Null);
+    let some = tags(&["--system-tags", "status,ip"]);
+    let wanted = serde_json::json!({ "status": "101", "ip": "127.0.0.1", "own": "tag" });
+    check_eq(some, wanted);
+}
+
+#[test]
 fn pings_of_the_server_are_answered_and_seen() {
     all_pass(
         r#"

@@ -6,6 +6,7 @@
 mod deflate;
 mod frames;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub(crate) struct Wish {
 /// An upgraded connection.
 pub(crate) struct Opened {
     pub(crate) answer: Answer,
+    pub(crate) remote: SocketAddr,
     pub(crate) reader: Reader<ReadHalf<Stream>>,
     pub(crate) writer: Writer<WriteHalf<Stream>>,
 }
@@ -106,10 +108,12 @@ pub(crate) async fn open(
     if compressed && !wish.deflate {
         return Err(Refused::new("websocket: bad handshake"));
     }
+    let remote = connection.remote;
     let (stream, buffer) = connection.into_stream();
     let (read, write) = tokio::io::split(stream);
     Ok(Opened {
         answer,
+        remote,
         reader: Reader::new(read, buffer, compressed),
         writer: Writer::new(write, compressed),
     })

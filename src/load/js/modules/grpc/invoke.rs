@@ -18,6 +18,7 @@ use crate::load::client::grpc::{Call, Channel, Code, Metadata, Reply, Setting, S
 use crate::load::js::events::Completion;
 use crate::load::js::host::Host;
 use crate::load::metrics::{TagSet, builtin};
+use crate::load::options::SystemTag;
 
 /// k6's default of `invoke`.
 const INVOKE_MAX: Duration = Duration::from_secs(120);
@@ -130,7 +131,9 @@ async fn health(host: &Host, channel: &Channel, service: &str) -> Result<i32, St
 }
 
 pub(super) fn measure(host: &Host, tags: &TagSet, code: Code, begun: Instant) {
-    let tags = tags.with([("status", code.0.to_string())]);
+    let status = host.tagging.wants(SystemTag::Status);
+    let status = status.then(|| ("status", code.0.to_string()));
+    let tags = tags.with(status);
     let time = begun.elapsed().as_secs_f64() * 1_000.0;
     host.emit_one(builtin::GRPC_REQ_DURATION, time, tags);
 }
@@ -181,12 +184,16 @@ impl Target {
             .cloned()
             .unwrap_or_else(|| path.as_str().into());
         let url = format!("{}{path}", client.address.borrow());
-        let tags = base.with([
-            ("url", Arc::<str>::from(url)),
-            ("service", service.into()),
-            ("method", short.into()),
-            ("name", name),
-        ]);
+        let system: [(SystemTag, &str, Arc<str>); 4] = [
+            (SystemTag::Url, "url", url.into()),
+            (SystemTag::Service, "service", service.into()),
+            (SystemTag::Method, "method", short.into()),
+            (SystemTag::Name, "name", name),
+        ];
+        let wanted = system
+            .into_iter()
+            .filter(|(tag, _, _)| host.tagging.wants(*tag));
+        let tags = base.with(wanted.map(|(_, name, value)| (name, value)));
         Ok(Target {
             channel,
             method,

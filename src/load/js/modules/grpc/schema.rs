@@ -8,10 +8,13 @@ use bytes::Bytes;
 use prost::Message;
 use prost_reflect::prost_types::FileDescriptorSet;
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions,
+    DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage,
+    SerializeOptions, Value,
 };
 use protox::Compiler;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
+
+use serde_json::Value as Json;
 
 use crate::load::js::library::Library;
 use crate::load::js::loader::normalized;
@@ -139,12 +142,46 @@ fn to_json(kind: MessageDescriptor, bytes: &[u8]) -> Result<String, String> {
     let message = DynamicMessage::decode(kind, bytes)
         .map_err(|error| format!("failed to unmarshal the received message: {error}"))?;
     let options = SerializeOptions::new().skip_default_fields(false);
-    let mut json = Vec::with_capacity(bytes.len() * 2 + 64);
-    let mut writer = serde_json::Serializer::new(&mut json);
-    message
-        .serialize_with_options(&mut writer, &options)
+    let mut json = message
+        .serialize_with_options(serde_json::value::Serializer, &options)
         .map_err(|error| format!("failed to marshal the message: {error}"))?;
-    String::from_utf8(json).map_err(|error| error.to_string())
+    show_absent(&message, &mut json);
+    Ok(json.to_string())
+}
+
+/// Fields that can be absent, and are, read `null`, as k6 shows them; those of a `oneof` and
+/// `optional` ones don't.
+fn show_absent(message: &DynamicMessage, json: &mut Json) {
+    // Google's own types have words of their own.
+    let kind = message.descriptor();
+    if kind.package_name() == "google.protobuf" {
+        return;
+    }
+    let Some(object) = json.as_object_mut() else {
+        return;
+    };
+    for field in kind.fields() {
+        if !message.has_field(&field) {
+            if field.supports_presence() && field.containing_oneof().is_none() {
+                object.insert(field.json_name().to_owned(), Json::Null);
+            }
+            continue;
+        }
+        let Some(shown) = object.get_mut(field.json_name()) else {
+            continue;
+        };
+        match (&*message.get_field(&field), shown) {
+            (Value::Message(inner), shown) => show_absent(inner, shown),
+            (Value::List(items), Json::Array(shown)) => {
+                for (item, shown) in items.iter().zip(shown) {
+                    if let Value::Message(inner) = item {
+                        show_absent(inner, shown);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Where `.proto` files are looked for; relative ones start at the script.

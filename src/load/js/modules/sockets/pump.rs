@@ -1,6 +1,7 @@
 //! The task of one socket: opens it, then reads and writes at the same time until it is over.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -16,6 +17,7 @@ use crate::load::client::Answer;
 use crate::load::client::websocket::{self, Ended, Frame, Incoming, Opened, Reader, Writer};
 use crate::load::js::host::Host;
 use crate::load::metrics::{TagSet, builtin};
+use crate::load::options::SystemTag;
 
 /// Longest time that the last frame may take to go out.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
@@ -117,7 +119,8 @@ async fn live(
         Ok(opened) => Some(&opened.answer),
         Err(refused) => refused.answer.as_deref(),
     };
-    session.set_tags(tags(&base, &spec.address, answer));
+    let remote = opened.as_ref().ok().map(|opened| opened.remote);
+    session.set_tags(tags(host, &base, &spec.address, answer, remote));
     session.emit(builtin::WS_SESSIONS, 1.0);
     session.emit_time(builtin::WS_CONNECTING, begun.elapsed());
     if let Some(answer) = answer {
@@ -130,6 +133,7 @@ async fn live(
                 answer,
                 reader,
                 writer,
+                ..
             } = opened;
             post(Event::Opened {
                 answer: Box::new(answer),
@@ -152,20 +156,37 @@ async fn live(
     }
 }
 
-/// The tags of all of a socket's samples.
-fn tags(base: &TagSet, address: &str, answer: Option<&Answer>) -> TagSet {
-    let mut pairs: Vec<(&str, Arc<str>)> = Vec::with_capacity(4);
+/// The tags of all of a socket's samples, as far as `systemTags` wants them.
+fn tags(
+    host: &Host,
+    base: &TagSet,
+    address: &str,
+    answer: Option<&Answer>,
+    remote: Option<SocketAddr>,
+) -> TagSet {
+    let wants = |tag: SystemTag| host.tagging.wants(tag);
+    let mut pairs: Vec<(&str, Arc<str>)> = Vec::with_capacity(5);
     // With a name of the script's own the URL says the same, so that it makes no more series.
-    let name: Arc<str> = match base.get("name") {
-        Some(name) => name.clone(),
-        None => address.into(),
-    };
-    pairs.push(("name", name.clone()));
-    pairs.push(("url", name));
+    let own = base.get("name").cloned();
+    if own.is_none() && wants(SystemTag::Name) {
+        pairs.push(("name", address.into()));
+    }
+    if wants(SystemTag::Url) {
+        pairs.push(("url", own.unwrap_or_else(|| address.into())));
+    }
     if let Some(answer) = answer {
         let protocol = websocket::header(answer, "sec-websocket-protocol").unwrap_or_default();
-        pairs.push(("status", answer.status.to_string().into()));
-        pairs.push(("subproto", protocol.into()));
+        if wants(SystemTag::Status) {
+            pairs.push(("status", answer.status.to_string().into()));
+        }
+        if wants(SystemTag::Subproto) {
+            pairs.push(("subproto", protocol.into()));
+        }
+    }
+    if let Some(remote) = remote
+        && wants(SystemTag::Ip)
+    {
+        pairs.push(("ip", remote.ip().to_string().into()));
     }
     base.with(pairs)
 }
