@@ -42,6 +42,7 @@ impl Settings {
         found.map(|(_, value)| value.clone())
     }
 
+    #[cfg(feature = "remote-outputs")]
     /// Values of all variables whose names begin with `prefix`, by the rest of their names.
     pub(super) fn prefixed(&self, prefix: &str) -> Vec<(String, String)> {
         self.variables
@@ -58,10 +59,12 @@ impl Settings {
         })
     }
 
+    #[cfg(feature = "remote-outputs")]
     pub(super) fn flag(&mut self, name: &str, default: bool) -> bool {
         self.parsed(name, default, "true or false", parse_flag)
     }
 
+    #[cfg(feature = "remote-outputs")]
     pub(super) fn count(&mut self, name: &str, default: usize) -> usize {
         self.parsed(name, default, "a positive number", |text| {
             text.parse().ok().filter(|count| *count > 0)
@@ -102,6 +105,7 @@ impl Settings {
     }
 }
 
+#[cfg(feature = "remote-outputs")]
 /// A boolean as Go reads it.
 pub(super) fn parse_flag(text: &str) -> Option<bool> {
     match text {
@@ -129,6 +133,7 @@ pub(super) fn pairs(text: &str, separator: char) -> Option<Vec<(String, String)>
 mod tests {
     use super::*;
 
+    #[cfg(feature = "remote-outputs")]
     #[test]
     fn all_problems_are_told_at_once() {
         let variables = [
