@@ -15,6 +15,8 @@ use crate::load::metrics::Timings;
 /// Largest answer head, and most header lines in it.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 128;
+/// Enough for nearly all.
+const HEADERS_USUAL: usize = 24;
 /// Bytes of a line that an error shows.
 const LINE_SHOWN_MAX: usize = 80;
 /// Longest line that frames a chunk.
@@ -266,11 +268,23 @@ async fn read_head(
 }
 
 fn parse_head(buffer: &[u8]) -> Result<Option<(usize, Head)>, ReadError> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    match parse_with::<HEADERS_USUAL>(buffer) {
+        Err(httparse::Error::TooManyHeaders) => parse_many(buffer),
+        parsed => parsed,
+    }
+    .map_err(|error| malformed_head(buffer, error))
+}
+
+/// On its own, because its frame is large.
+#[inline(never)]
+fn parse_many(buffer: &[u8]) -> Result<Option<(usize, Head)>, httparse::Error> {
+    parse_with::<HEADERS_MAX>(buffer)
+}
+
+fn parse_with<const MOST: usize>(buffer: &[u8]) -> Result<Option<(usize, Head)>, httparse::Error> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST];
     let mut response = httparse::Response::new(&mut headers);
-    let parsed = response
-        .parse(buffer)
-        .map_err(|error| malformed_head(buffer, error))?;
+    let parsed = response.parse(buffer)?;
     let httparse::Status::Complete(length) = parsed else {
         return Ok(None);
     };

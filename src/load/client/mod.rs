@@ -195,8 +195,7 @@ impl Client {
         begun: Instant,
         trip: &mut Trip,
     ) -> Result<Answer, Failure> {
-        let address = &request.address;
-        let origin = &address.origin;
+        let origin = &request.address.origin;
         while let Some(mut connection) = self.take_idle(origin) {
             trip.timings.blocked = begun.elapsed();
             trip.remote = Some(connection.remote);
@@ -209,6 +208,18 @@ impl Client {
                 Err(_) => trip.timings = Timings::default(),
             }
         }
+        // Seldom taken and large: on the heap, so that it costs no VU's stack.
+        Box::pin(self.on_new_connection(request, begun, trip)).await
+    }
+
+    async fn on_new_connection(
+        &self,
+        request: &Request,
+        begun: Instant,
+        trip: &mut Trip,
+    ) -> Result<Answer, Failure> {
+        let address = &request.address;
+        let origin = &address.origin;
         let mut tried = 0;
         loop {
             tried += 1;

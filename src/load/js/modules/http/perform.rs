@@ -59,8 +59,9 @@ async fn in_group(host: Rc<Host>, mut spec: Spec, group: Rc<str>) -> Performed {
         sent_cookies.get_or_insert_with(|| cookies_of(&request));
         let mut trip = match spec.auth {
             Auth::Basic => work.round(&request).await,
-            Auth::Digest => auth::digest(&work, &spec, &mut leg, request).await,
-            Auth::Ntlm => auth::ntlm(&work, &spec, &leg, request).await,
+            // Seldom used and large: on the heap, so that they cost no VU's stack.
+            Auth::Digest => Box::pin(auth::digest(&work, &spec, &mut leg, request)).await,
+            Auth::Ntlm => Box::pin(auth::ntlm(&work, &spec, &leg, request)).await,
         };
         let mut next = None;
         if let Ok(answer) = &trip.outcome {
@@ -317,7 +318,8 @@ async fn decoded(answer: &mut Answer, take: Body) -> Result<(), Failure> {
         return Ok(());
     };
     let body = std::mem::take(&mut answer.body);
-    answer.body = decode(body, &coding, bytes_max).await?;
+    // Decoders are large: on the heap, so that they cost no VU's stack.
+    answer.body = Box::pin(decode(body, &coding, bytes_max)).await?;
     Ok(())
 }
 
