@@ -28,7 +28,7 @@ use super::executor::{self, Crew};
 use super::exit::Exit;
 use super::js::{Program, ScriptError, ScriptSource, VmSettings};
 use super::metrics::{Engine, Registry, SampleBatch, SampleSink, TagSet, builtin};
-use super::options::{self, Layer, Options};
+use super::options::{self, Layer, Options, Scenario};
 use super::output::manager::{CHANNEL_BATCHES_MAX, Manager};
 use super::output::{self, Output, RunStart};
 use super::request_rate::RequestRate;
@@ -99,6 +99,8 @@ pub enum SummaryShape {
 pub struct Begun {
     pub state: Arc<RunState>,
     pub options: Arc<Options>,
+    /// What this instance does of each scenario; one that it has no part of is left out.
+    pub scenarios: Vec<Scenario>,
     pub vus_max: u32,
     /// Start to end of all scenarios, without and with graceful stops.
     pub regular: Duration,
@@ -172,6 +174,11 @@ pub async fn run(config: RunConfig) -> Result<RunOutcome, Error> {
     (config.begun)(Begun {
         state: state.clone(),
         options: prepared.options.clone(),
+        scenarios: prepared
+            .shares
+            .iter()
+            .map(|share| share.scenario.clone())
+            .collect(),
         vus_max: prepared.demand.possible,
         regular,
         longest,

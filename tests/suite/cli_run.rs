@@ -420,8 +420,8 @@ fn progress_tells_of_every_scenario() {
 fn compatibility_mode_base_has_no_global() {
     let bench = Bench::with(&[("s.js", "export default () => console.log(typeof global);")]);
     let seen = |line: &str| bench.k6(line).run().expect(0).stderr;
-    assert!(seen("run -q s.js").contains("msg=\"object\""));
-    assert!(seen("run -q --compatibility-mode base s.js").contains("msg=\"undefined\""));
+    assert!(seen("run -q s.js").contains("msg=object "));
+    assert!(seen("run -q --compatibility-mode base s.js").contains("msg=undefined "));
 }
 
 #[test]
@@ -449,4 +449,18 @@ fn as_k6_metrics_of_dchat_alone_are_not_made() {
     let name = "iteration_duration_from_schedule";
     assert!(bench.text("own.json").contains(name));
     assert!(!bench.text("k6.json").contains(name));
+}
+
+#[test]
+fn progress_of_a_segment_tells_of_its_own_part() {
+    let script = "export const options = { vus: 3, iterations: 9 }; export default () => {};";
+    let bench = Bench::with(&[("s.js", script)]);
+    let out = bench
+        .k6("run --execution-segment 1/3 s.js")
+        .run()
+        .expect(0)
+        .stdout;
+    for part in ["(33.33%) 1 scenario, 1 max VUs", "3/3 shared iters"] {
+        assert!(out.contains(part), "{part} in {out}");
+    }
 }

@@ -209,7 +209,7 @@ impl Bars {
         };
         let all = bars.add(ProgressBar::new(BAR_STEPS));
         all.set_style(style("{wide_msg}"));
-        let scenarios = run.options.scenarios.iter().map(|_| {
+        let scenarios = run.scenarios.iter().map(|_| {
             let bar = bars.add(ProgressBar::new(BAR_STEPS));
             bar.set_style(style("{prefix} [{bar:30}] {wide_msg}"));
             bar
@@ -223,7 +223,7 @@ impl Bars {
     fn update(&self, run: &Begun) {
         self.all.set_message(describe::status(run));
         let width = name_width(run);
-        for (bar, scenario) in self.scenarios.iter().zip(&run.options.scenarios) {
+        for (bar, scenario) in self.scenarios.iter().zip(&run.scenarios) {
             let standing = standing(scenario, run);
             bar.set_prefix(prefix(&scenario.name, &standing, width));
             bar.set_position((standing.share * BAR_STEPS as f64) as u64);
@@ -243,7 +243,7 @@ impl Bars {
 fn plain(run: &Begun) -> String {
     let mut text = format!("\n{}\n", describe::status(run));
     let width = name_width(run);
-    for scenario in &run.options.scenarios {
+    for scenario in &run.scenarios {
         let standing = standing(scenario, run);
         text.push_str(&format!(
             "{} [ {:>3.0}% ] {}\n",
@@ -256,7 +256,7 @@ fn plain(run: &Begun) -> String {
 }
 
 fn name_width(run: &Begun) -> usize {
-    let names = run.options.scenarios.iter().map(|s| s.name.len());
+    let names = run.scenarios.iter().map(|s| s.name.len());
     names.max().unwrap_or_default().min(NAME_CHARS_MAX)
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::*;
 
 /// Names of options, of their parts, and a few that are none.
-const KEYS: [&str; 48] = [
+const KEYS: [&str; 49] = [
     "vus",
     "duration",
     "iterations",
@@ -54,6 +54,7 @@ const KEYS: [&str; 48] = [
     "min",
     "max",
     "ttl",
+    "window",
     "nonsense",
 ];
 

@@ -289,22 +289,22 @@ fn as_stage(value: &Value) -> Option<Stage> {
     })
 }
 
-fn as_threshold(entry: &Value) -> Result<Threshold, String> {
+fn as_threshold(value: &Value) -> Result<Threshold, String> {
     let parse = |text: &str| Threshold::parse(text).map_err(|error| error.to_string());
-    match entry {
+    match value {
         Value::String(text) => parse(text),
         Value::Object(object) => {
-            let text = object
-                .get("threshold")
+            let text = entry(object, "threshold")
                 .and_then(Value::as_str)
                 .ok_or("an entry has no string 'threshold'")?;
             let mut threshold = parse(text)?;
-            threshold.abort_on_fail = matches!(object.get("abortOnFail"), Some(Value::Bool(true)));
-            if let Some(delay) = object.get("delayAbortEval").filter(|v| !v.is_null()) {
+            threshold.abort_on_fail =
+                matches!(entry(object, "abortOnFail"), Some(Value::Bool(true)));
+            if let Some(delay) = entry(object, "delayAbortEval").filter(|v| !v.is_null()) {
                 threshold.delay_abort = as_duration(delay)
                     .ok_or_else(|| format!("'delayAbortEval' must be a duration, not {delay}"))?;
             }
-            if let Some(window) = object.get("window").filter(|v| !v.is_null()) {
+            if let Some(window) = entry(object, "window").filter(|v| !v.is_null()) {
                 let length = as_duration(window).filter(|length| *length >= WINDOW_MIN);
                 let length =
                     length.ok_or_else(|| format!("'window' must be at least 1s, not {window}"))?;

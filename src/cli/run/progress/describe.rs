@@ -14,7 +14,7 @@ pub(super) fn header(script: &str, run: &Begun) -> String {
     };
     let segment = run.options.execution_segment.unwrap_or_default();
     let part = segment.to.as_f64() - segment.from.as_f64();
-    let count = run.options.scenarios.len();
+    let count = run.scenarios.len();
     let noun = if count == 1 { "scenario" } else { "scenarios" };
     let mut text = format!(
         "\n     execution: local\n        script: {script}\n        output: {outputs}\n\n     \
@@ -23,7 +23,7 @@ pub(super) fn header(script: &str, run: &Begun) -> String {
         run.vus_max,
         format(tenths(run.longest)),
     );
-    for scenario in &run.options.scenarios {
+    for scenario in &run.scenarios {
         text.push_str(&format!("              * {}\n", describe(scenario)));
     }
     text.push('\n');
