@@ -65,7 +65,7 @@ impl Address {
         if text.bytes().any(|byte| byte < b' ' || byte == 0x7f) {
             return Err(unparsable("net/url: invalid control character in URL"));
         }
-        let Some((scheme, rest)) = split_scheme(text).map_err(|reason| unparsable(reason))? else {
+        let Some((scheme, rest)) = split_scheme(text).map_err(unparsable)? else {
             return Err(Failure::new(1000, "unsupported protocol scheme \"\""));
         };
         let scheme = scheme.to_ascii_lowercase();

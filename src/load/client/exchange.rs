@@ -464,19 +464,28 @@ pub(super) async fn begin_chunk(
         .ok()
         .and_then(|size| u64::from_str_radix(size.trim(), 16).ok())
         .ok_or(ReadError::malformed("invalid byte in chunk length"))?;
+    if size == 0 {
+        skip_trailers(stream, buffer).await?;
+    }
+    Ok(size)
+}
+
+async fn skip_trailers(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+) -> Result<(), ReadError> {
     let mut trailers_bytes = 0;
-    while size == 0 {
+    loop {
         let line = read_line(stream, buffer).await?;
         trailers_bytes += line.len();
         if line.is_empty() {
-            break;
+            return Ok(());
         }
         if trailers_bytes > HEAD_BYTES_MAX {
             let text = "suspiciously long trailer after chunked body";
             return Err(ReadError::malformed(text));
         }
     }
-    Ok(size)
 }
 
 pub(super) async fn end_chunk(

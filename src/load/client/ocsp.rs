@@ -112,3 +112,32 @@ fn seconds(any: &Any<'_>) -> Option<i64> {
     let time = GeneralizedTime::try_from(any.clone()).ok()?;
     Some(time.utc_datetime().ok()?.unix_timestamp())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Made by `openssl ocsp` for a certificate of a test authority.
+    #[test]
+    fn staples_are_read_as_openssl_wrote_them() {
+        let revoked = include_bytes!("../../../tests/data/tls/revoked.ocsp.der");
+        let staple = Staple::parse(revoked).expect("a basic response");
+        assert_eq!(
+            (staple.status, staple.revocation_reason),
+            ("revoked", "key_compromise")
+        );
+        assert_eq!(
+            (staple.produced_at, staple.this_update),
+            (1_795_443_713, 1_795_443_713)
+        );
+        assert_eq!(staple.next_update, 1_796_048_513);
+        assert_eq!(staple.revoked_at, 1_704_164_645);
+        let good = include_bytes!("../../../tests/data/tls/good.ocsp.der");
+        let staple = Staple::parse(good).expect("a basic response");
+        assert_eq!((staple.status, staple.next_update), ("good", NO_TIME));
+        // Cut off or turned around it is nothing, and nothing worse.
+        for end in 0..good.len() {
+            assert_eq!(Staple::parse(&good[..end]), None);
+        }
+    }
+}
