@@ -102,6 +102,16 @@ pub(crate) fn run_script<'js>(ctx: &Ctx<'js>, bytecode: &[u8]) -> rquickjs::Resu
     }
 }
 
+/// Throws what no `catch` and no `finally` of a script sees.
+pub(crate) fn throw_uncatchable(ctx: &Ctx<'_>, text: &str) -> rquickjs::Error {
+    let error = Exception::throw_message(ctx, text);
+    let thrown = ctx.catch();
+    // SAFETY: the value is alive and belongs to this context; the call only marks it.
+    unsafe { qjs::JS_SetUncatchableError(ctx.as_raw().as_ptr(), thrown.as_raw()) };
+    ctx.throw(thrown);
+    error
+}
+
 /// An `ArrayBuffer` over bytes that other VMs see too. Scripts can't change it: writing throws.
 ///
 /// # Errors

@@ -6,7 +6,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use rquickjs::function::Opt;
 use rquickjs::{Ctx, Exception, IntoJs, Object, Value};
 
-use super::{interrupted, set};
+use super::set;
+use crate::load::js::ffi::throw_uncatchable;
 use crate::load::js::host::{Host, counters};
 use crate::load::vu::pool::ScenarioContext;
 
@@ -18,7 +19,8 @@ pub(super) fn install<'js>(bridge: &Object<'js>, host: &Rc<Host>) -> rquickjs::R
     let vm = host.clone();
     set(bridge, "abort", move |ctx: Ctx<'js>, reason: String| {
         vm.abort(reason);
-        rquickjs::Result::<()>::Err(interrupted(&ctx))
+        let error = throw_uncatchable(&ctx, "the test was aborted");
+        rquickjs::Result::<()>::Err(error)
     })?;
     let vm = host.clone();
     set(
