@@ -27,6 +27,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+#[cfg(feature = "grpc")]
 use url::Url;
 
 pub(crate) use self::address::{Address, AddressBook};

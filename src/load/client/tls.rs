@@ -33,6 +33,7 @@ use crate::load::options::{Network, TlsVersion};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Alpn {
     Http1,
+    #[cfg(feature = "grpc")]
     Http2,
     /// Either, HTTP/2 preferred.
     Both,
@@ -162,6 +163,7 @@ impl Tls {
         config.resumption = Resumption::disabled();
         config.alpn_protocols = match alpn {
             Alpn::Http1 => vec![b"http/1.1".to_vec()],
+            #[cfg(feature = "grpc")]
             Alpn::Http2 => vec![b"h2".to_vec()],
             Alpn::Both => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
         };
