@@ -15,11 +15,11 @@ mod sigv4;
 mod tls;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use self::post::{Door, Parcel};
@@ -76,7 +76,7 @@ struct RemoteOutput {
 struct Active {
     batches: UnboundedSender<Arc<SampleBatch>>,
     room: Room,
-    thread: JoinHandle<Ending>,
+    thread: thread::JoinHandle<Ending>,
 }
 
 /// How the thread ended.
@@ -138,6 +138,8 @@ impl Output for RemoteOutput {
                 exporter,
                 door: Arc::new(self.door.clone()),
                 first: self.first.take(),
+                preparing: None,
+                under_way: 0,
                 pace: self.pace.clone(),
                 room: Room::default(),
                 pushes: JoinSet::new(),
@@ -190,25 +192,41 @@ impl Output for RemoteOutput {
     }
 }
 
+/// What a push came to.
+#[derive(Debug, Default)]
+struct Push {
+    samples: u64,
+    /// Of these, those that did not arrive.
+    lost: u64,
+    failed: bool,
+}
+
 /// The state of an output's thread.
 struct Pusher {
     name: String,
     exporter: Box<dyn Exporter>,
     door: Arc<Door>,
     first: Option<Door>,
+    /// The request before all others, under way.
+    preparing: Option<JoinHandle<()>>,
+    /// Samples in pushes that are under way.
+    under_way: u64,
     pace: Pace,
     room: Room,
-    /// Each comes to the samples that were lost with it, if it failed.
-    pushes: JoinSet<Result<(), u64>>,
+    pushes: JoinSet<Push>,
     ending: Ending,
 }
 
 impl Pusher {
     async fn run(mut self, mut batches: UnboundedReceiver<Arc<SampleBatch>>) -> Ending {
-        if let Some(door) = self.first.take()
-            && let Err(error) = door.send(Parcel::default()).await
-        {
-            tracing::debug!(output = self.name, "most likely harmless: {error}");
+        if let Some(door) = self.first.take() {
+            let output = self.name.clone();
+            // Beside the samples, which must not wait for it; their pushes do.
+            self.preparing = Some(tokio::spawn(async move {
+                if let Err(error) = door.send(Parcel::default()).await {
+                    tracing::debug!(output, "most likely harmless: {error}");
+                }
+            }));
         }
         let mut ticks = interval_at(Instant::now() + self.pace.period, self.pace.period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -224,12 +242,16 @@ impl Pusher {
             }
         }
         self.ending.complete = timeout(END_WAIT, self.end()).await.is_ok();
-        self.ending.samples_lost += self.exporter.lost();
+        self.ending.samples_lost += self.exporter.lost() + self.under_way;
         self.ending
     }
 
     /// Sends what there is, unless too many pushes are under way; then it waits for a later tick.
     fn push(&mut self, when: When) {
+        let preparing = self.preparing.as_ref();
+        if when == When::Tick && preparing.is_some_and(|first| !first.is_finished()) {
+            return;
+        }
         if when == When::Tick && self.pushes.len() >= self.pace.concurrency {
             let output = &self.name;
             tracing::warn!(output, "the receiver is slower than the push interval");
@@ -240,21 +262,31 @@ impl Pusher {
             return;
         }
         let (door, output) = (self.door.clone(), self.name.clone());
+        let samples: u64 = parcels.iter().map(|parcel| parcel.samples).sum();
+        self.under_way += samples;
         // One after the other: the end of a series must not overtake its last sample.
         self.pushes.spawn(async move {
-            let mut lost = None;
+            let mut push = Push {
+                samples,
+                ..Push::default()
+            };
             for parcel in parcels {
                 let samples = parcel.samples;
                 if let Err(error) = door.send(parcel).await {
                     tracing::error!(output, "samples could not be sent: {error}");
-                    *lost.get_or_insert(0) += samples;
+                    push.failed = true;
+                    push.lost += samples;
                 }
             }
-            lost.map_or(Ok(()), Err)
+            push
         });
     }
 
     async fn end(&mut self) {
+        if let Some(first) = self.preparing.take() {
+            // Whether it worked has been said.
+            let _ = first.await;
+        }
         while let Some(done) = self.pushes.join_next().await {
             self.note(done);
         }
@@ -264,13 +296,14 @@ impl Pusher {
         }
     }
 
-    fn note(&mut self, done: Result<Result<(), u64>, tokio::task::JoinError>) {
-        let lost = match done {
-            Ok(Ok(())) => return,
-            Ok(Err(lost)) => lost,
-            Err(_) => 0,
-        };
-        self.ending.pushes_failed += 1;
-        self.ending.samples_lost += lost;
+    /// A push that panicked stays under way, and so counts as lost.
+    fn note(&mut self, done: Result<Push, tokio::task::JoinError>) {
+        let push = done.unwrap_or(Push {
+            failed: true,
+            ..Push::default()
+        });
+        self.under_way -= push.samples;
+        self.ending.pushes_failed += u64::from(push.failed);
+        self.ending.samples_lost += push.lost;
     }
 }
