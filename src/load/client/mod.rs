@@ -22,7 +22,9 @@ pub(crate) mod websocket;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -209,11 +211,22 @@ impl Client {
                 Err(_) => trip.timings = Timings::default(),
             }
         }
-        // Seldom taken and large: on the heap, so that it costs no VU's stack.
-        Box::pin(self.on_new_connection(request, begun, trip)).await
+        self.on_new_connection(request, begun, trip).await
     }
 
-    async fn on_new_connection(
+    /// Seldom taken and large: made on the heap and not inlined, so that it costs no VU's stack
+    /// while it does not run.
+    #[inline(never)]
+    fn on_new_connection<'a>(
+        &'a self,
+        request: &'a Request,
+        begun: Instant,
+        trip: &'a mut Trip,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, Failure>> + 'a>> {
+        Box::pin(self.open_and_exchange(request, begun, trip))
+    }
+
+    async fn open_and_exchange(
         &self,
         request: &Request,
         begun: Instant,

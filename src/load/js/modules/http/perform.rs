@@ -1,6 +1,8 @@
 //! A request with its redirects: round trips, cookies, samples. Touches no JavaScript, so that it
 //! can run while the script is suspended.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -59,9 +61,7 @@ async fn in_group(host: Rc<Host>, mut spec: Spec, group: Rc<str>) -> Performed {
         sent_cookies.get_or_insert_with(|| cookies_of(&request));
         let mut trip = match spec.auth {
             Auth::Basic => work.round(&request).await,
-            // Seldom used and large: on the heap, so that they cost no VU's stack.
-            Auth::Digest => Box::pin(auth::digest(&work, &spec, &mut leg, request)).await,
-            Auth::Ntlm => Box::pin(auth::ntlm(&work, &spec, &leg, request)).await,
+            _ => authenticated(&work, &spec, &mut leg, request).await,
         };
         let mut next = None;
         if let Ok(answer) = &trip.outcome {
@@ -164,6 +164,31 @@ pub(super) async fn open(host: Rc<Host>, spec: Spec) -> (Performed, Option<Strea
             }
         }
     }
+}
+
+/// Seldom used and large: made on the heap and not inlined, so that it costs no VU's stack while it
+/// does not run.
+#[inline(never)]
+fn authenticated<'a>(
+    work: &'a Work<'a>,
+    spec: &'a Spec,
+    leg: &'a mut Leg,
+    request: Request,
+) -> Pin<Box<dyn Future<Output = RoundTrip> + 'a>> {
+    match spec.auth {
+        Auth::Ntlm => Box::pin(auth::ntlm(work, spec, leg, request)),
+        _ => Box::pin(auth::digest(work, spec, leg, request)),
+    }
+}
+
+/// As [`authenticated`]: decoders are large.
+#[inline(never)]
+fn undone(
+    body: Vec<u8>,
+    coding: String,
+    bytes_max: usize,
+) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Failure>>>> {
+    Box::pin(async move { decode(body, &coding, bytes_max).await })
 }
 
 /// What one request of a script works with.
@@ -318,8 +343,7 @@ async fn decoded(answer: &mut Answer, take: Body) -> Result<(), Failure> {
         return Ok(());
     };
     let body = std::mem::take(&mut answer.body);
-    // Decoders are large: on the heap, so that they cost no VU's stack.
-    answer.body = Box::pin(decode(body, &coding, bytes_max)).await?;
+    answer.body = undone(body, coding, bytes_max).await?;
     Ok(())
 }
 
