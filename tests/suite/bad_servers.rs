@@ -332,3 +332,33 @@ fn an_answer_before_the_end_of_the_request_is_an_answer() {
     );
     Script::new(&script).run().all_checks_pass();
 }
+
+#[test]
+fn script_that_hoards_responses_meets_its_own_memory_limit() {
+    let relay = Relay::start();
+    let ran = Script::new(
+        r#"import http from 'k6/http';
+        export const options = { iterations: 1 };
+        export default function () {
+          const hoard = [];
+          try {
+            for (let i = 0; i < 200; i++) hoard.push(http.post(__ENV.URL + '/nowhere', 'x'.repeat(1 << 20)));
+          } catch (error) {
+            console.log(`${error.name} after ${hoard.length > 10 && hoard.length < 100}: ${error.message}`);
+          }
+          hoard.length = 0;
+          for (let i = 0; i < 200; i++) http.post(__ENV.URL + '/nowhere', 'x'.repeat(1 << 20));
+          console.log('the others go');
+        }"#,
+    )
+    .args(["--vu-memory-max", "32MiB", "-e", &format!("URL={}", relay.url())])
+    .run()
+    .expect(0);
+    let stderr = &ran.finished.stderr;
+    let said =
+        "RangeError after true: the responses that this VU keeps take more than 33554432 bytes";
+    assert!(
+        stderr.contains(said) && stderr.contains("the others go"),
+        "{stderr}"
+    );
+}

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::events::Events;
 use super::library::Library;
-use super::modules::http::Jar;
+use super::modules::http::{Jar, Keeping};
 use super::rejections::Rejections;
 use super::tagging::Tagging;
 use crate::load::client::{AddressBook, Client, Dns, Meter, Setting, Tls};
@@ -52,6 +52,8 @@ pub(crate) struct RunSide {
     pub(crate) meter: Rc<Meter>,
     /// The VU's own; scripts may make more.
     pub(crate) jar: Jar,
+    /// What its Responses keep outside of its heap.
+    pub(crate) keeping: Rc<Keeping>,
 }
 
 /// Where a VU is in its work.
@@ -113,11 +115,13 @@ impl Host {
             local_ip: local_ips.map(|pool| pool.get(u64::from(vu.saturating_sub(1)))),
             idle_per_origin_max: settings.batch_per_host_max,
         });
+        let keeping = Keeping::new(settings.vm.memory_bytes_max);
         let run = RunSide {
             shared,
             client,
             meter,
             jar: Jar::default(),
+            keeping,
         };
         Host::new(suspender, library, registry, vu, Some(run))
     }

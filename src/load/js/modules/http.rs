@@ -8,6 +8,7 @@ mod auth;
 mod debug;
 mod events;
 mod jars;
+mod kept;
 mod leg;
 pub(super) mod more;
 mod perform;
@@ -22,6 +23,7 @@ use rquickjs::{Array, Ctx, Exception, IntoJs, Object, Value};
 
 use self::answer::Performed;
 pub(crate) use self::jars::{Jar, jar_of};
+pub(crate) use self::kept::Keeping;
 use self::perform::perform;
 use self::spec::{Asked, Refused, Spec};
 use super::{interrupted, must_run, set};

@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use rquickjs::object::Property;
 use rquickjs::{Array, ArrayBuffer, Ctx, Exception, Function, IntoJs, Object, Value};
 
 use super::super::set;
+use super::kept::{Keeping, Kept};
 use super::perform::milliseconds;
 use super::pick::Picked;
 use super::spec::{BodyType, Refused, Spec};
@@ -16,6 +18,10 @@ use crate::load::client::{RoundTrip, TlsFacts};
 use crate::load::js::events::Completion;
 use crate::load::js::ffi::Reply;
 use crate::load::metrics::Timings;
+
+/// Bytes of a Response beside its texts, and of a line of a head beside its own, about.
+const OWN_BYTES: usize = 1_024;
+const LINE_BYTES: usize = 48;
 
 /// What came of a request.
 pub(crate) struct Performed {
@@ -25,6 +31,8 @@ pub(crate) struct Performed {
     sent_cookies: String,
     throw: bool,
     trip: RoundTrip,
+    /// `None` where nothing was sent.
+    kept: Option<Kept>,
 }
 
 impl Completion for Performed {
@@ -38,12 +46,21 @@ impl Completion for Performed {
 
 impl Performed {
     pub(super) fn new(
+        keeping: &Rc<Keeping>,
         spec: Spec,
         url: Arc<str>,
         trip: RoundTrip,
         sent_cookies: String,
     ) -> Performed {
+        let heads = [
+            Some(&spec.headers),
+            trip.outcome.as_ref().ok().map(|answer| &answer.headers),
+        ];
+        let lines = heads.into_iter().flatten().flatten();
+        let heads: usize = lines.map(|(k, v)| k.len() + v.len() + LINE_BYTES).sum();
+        let kept = Kept::new(keeping, spec.own_body_bytes + heads + OWN_BYTES);
         Performed {
+            kept: Some(kept),
             throw: spec.throw,
             spec: Some(spec),
             url,
@@ -56,6 +73,7 @@ impl Performed {
     pub(super) fn refused(refused: Refused, throw: bool) -> Performed {
         Performed {
             spec: None,
+            kept: None,
             url: refused.text.into(),
             sent_cookies: String::new(),
             throw,
@@ -98,6 +116,9 @@ impl Performed {
 
     /// The Response.
     pub(super) fn into_js<'js>(mut self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
+        if let Some(kept) = &self.kept {
+            kept.refuse_too_much(ctx)?;
+        }
         let (status, content) = match &mut self.trip.outcome {
             Ok(answer) => {
                 let content = std::mem::take(&mut answer.body);

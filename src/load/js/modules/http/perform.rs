@@ -51,7 +51,7 @@ async fn in_group(host: Rc<Host>, mut spec: Spec, group: Rc<str>) -> Performed {
             let trip = RoundTrip::failed(failure);
             work.emit(&spec, &Leg::nowhere(&spec), &trip, spec.expected.matches(0));
             let url = Arc::from(spec.text.as_str());
-            return Performed::new(spec, url, trip, String::new());
+            return Performed::new(&run.keeping, spec, url, trip, String::new());
         }
     };
     let mut sent_cookies = None;
@@ -96,7 +96,7 @@ async fn in_group(host: Rc<Host>, mut spec: Spec, group: Rc<str>) -> Performed {
                     (spec.headers, spec.body) = (headers, body);
                 }
                 let url = leg.address_text(&spec);
-                return Performed::new(spec, url, trip, sent_cookies);
+                return Performed::new(&work.run.keeping, spec, url, trip, sent_cookies);
             }
         }
     }
@@ -146,7 +146,7 @@ pub(super) async fn open(host: Rc<Host>, spec: Spec) -> (Performed, Option<Strea
             let url = leg.address_text(&spec);
             let sent_cookies = sent_cookies.unwrap_or_default();
             return (
-                Performed::new(spec, url, trip, sent_cookies),
+                Performed::new(&work.run.keeping, spec, url, trip, sent_cookies),
                 Some(streamed),
             );
         }
@@ -160,7 +160,10 @@ pub(super) async fn open(host: Rc<Host>, spec: Spec) -> (Performed, Option<Strea
             None => {
                 let url = leg.address_text(&spec);
                 let sent_cookies = sent_cookies.unwrap_or_default();
-                return (Performed::new(spec, url, trip, sent_cookies), None);
+                return (
+                    Performed::new(&work.run.keeping, spec, url, trip, sent_cookies),
+                    None,
+                );
             }
         }
     }

@@ -114,6 +114,8 @@ pub(super) struct Spec {
     pub(super) problem: Option<Failure>,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Bytes,
+    /// Bytes of `body` that nobody else holds.
+    pub(super) own_body_bytes: usize,
     /// Without `name`.
     pub(super) tags: OwnTags,
     pub(super) name: Option<String>,
@@ -160,7 +162,7 @@ impl Spec {
             problem.get_or_insert_with(|| Failure::new(1000, text));
         }
         let headers = headers(&asked.headers, &mut problem)?;
-        let body = match body(&asked.body)? {
+        let (body, own_body_bytes) = match body(&asked.body)? {
             Ok(body) => body,
             Err(why) => return refuse(text, Failure::new(0, why)),
         };
@@ -174,6 +176,7 @@ impl Spec {
             problem,
             headers,
             body,
+            own_body_bytes,
             name: named.map(|place| tags.remove(place).1),
             tags,
             timeout: TIMEOUT,
@@ -309,18 +312,27 @@ fn headers<'js>(
     Ok(pairs)
 }
 
-fn body(payload: &Value<'_>) -> rquickjs::Result<Result<Bytes, String>> {
+/// The body, and how many of its bytes are its own: files are shared by all VUs.
+fn body(payload: &Value<'_>) -> rquickjs::Result<Result<(Bytes, usize), String>> {
     if payload.is_string() {
-        return Ok(Ok(text_of(payload)?.into()));
+        let text = text_of(payload)?;
+        let own = text.len();
+        return Ok(Ok((text.into(), own)));
     }
     if payload.is_null() || payload.is_undefined() {
-        return Ok(Ok(Bytes::new()));
+        return Ok(Ok((Bytes::new(), 0)));
     }
     let buffer = payload
         .as_object()
         .and_then(|object| object.as_array_buffer());
     Ok(match buffer {
-        Some(buffer) => Ok(body_bytes(payload.ctx(), buffer)),
+        Some(buffer) => {
+            let body = body_bytes(payload.ctx(), buffer);
+            let given = buffer.as_bytes().unwrap_or_default();
+            let is_shared = std::ptr::eq(given.as_ptr(), body.as_ptr());
+            let own = if is_shared { 0 } else { body.len() };
+            Ok((body, own))
+        }
         None => Err(format!("unknown request body type {}", go_type(payload))),
     })
 }
